@@ -1,0 +1,107 @@
+import type { ExecutionArgs, ExecutionResult } from 'graphql'
+import type { ExecuteFunction, Plugin } from '@envelop/core'
+import { createDurable, internalsOf, isDurable } from '../src/durable.ts'
+import { resuming } from '../src/engine/engine.ts'
+import type { Engine } from '../src/engine/engine.ts'
+import { executePass, isIncremental } from '../src/engine/execute.ts'
+import type { Execute } from '../src/engine/execute.ts'
+import { bindContext } from '../src/engine/fields.ts'
+import type { Host } from '../src/engine/host.ts'
+import { Operation } from '../src/engine/operation.ts'
+import { ambientStep } from '../src/engine/scope.ts'
+import type { Durable, DurableOptions } from '../src/types.ts'
+import { createEnvelopHost } from './envelop-host.ts'
+import type { GetEnveloped } from './envelop-host.ts'
+
+export interface EnvelopPluginOptions {
+  /** What `envelop` returned: background passes are made with it. A function, since it comes after its plugins. */
+  readonly getEnveloped?: () => GetEnveloped
+  /** Which server a run belongs to, when several share one durable. Default 'default'. */
+  readonly name?: string
+  /** Background passes begin once this has resolved. Default: at once. */
+  readonly ready?: () => Promise<void>
+}
+
+/**
+ * The plain Envelop plugin. Register it after plugins that decide whether an operation may be executed (their refusal
+ * stops it before it is a run), wherever you like among the others.
+ */
+export function useDurable<Context = any>(
+  durable: Durable<Context> | DurableOptions<Context>,
+  options: EnvelopPluginOptions,
+): Plugin {
+  const instance = isDurable(durable) ? durable : createDurable(durable as DurableOptions)
+  const { engine } = internalsOf(instance)
+  const host = createEnvelopHost(engine, {
+    name: options.name ?? 'default',
+    ready: options.ready ?? (() => Promise.resolve()),
+    getEnveloped: () => {
+      const getEnveloped = options.getEnveloped?.()
+      if (getEnveloped) return getEnveloped
+      throw new TypeError(
+        'Expected useDurable to get `getEnveloped: () => getEnveloped` in its second argument: background passes are made with it.',
+      )
+    },
+  })
+  return durablePlugin(instance, engine, host)
+}
+
+/** The part that Envelop and Yoga share. */
+export function durablePlugin(durable: Durable, engine: Engine, host: Host): Plugin {
+  /** Plugins share the arguments object of one execution. */
+  const operations = new WeakMap<object, Operation>()
+
+  // Runs after every other plugin's `onExecuteDone`, masking included, so that what is stored is what is sent (I7).
+  const last: Plugin = {
+    onExecute: ({ args }) => ({
+      onExecuteDone({ result, setResult }) {
+        const operation = operations.get(args)
+        if (operation?.phase !== 'foreground') return undefined
+        if (isIncremental(result)) return { onEnd: () => operation.onForegroundFailed() }
+        setResult(operation.onForegroundResult(result as ExecutionResult))
+        return undefined
+      },
+    }),
+  }
+
+  return {
+    onPluginInit({ plugins }) {
+      plugins.push(last)
+      engine.addHost(host)
+      start(engine)
+    },
+    onSchemaChange({ schema, replaceSchema }) {
+      replaceSchema(durable.schema(schema))
+    },
+    onExecute({ args, executeFn, setExecuteFn, context }) {
+      const operation = takeResuming() ?? new Operation(engine, host, ownArgs(args), null)
+      operation.args ??= ownArgs(args)
+      operations.set(args, operation)
+      const contextValue = bindContext(context, operation)
+      setExecuteFn(((passArgs: ExecutionArgs) =>
+        executePass(operation, { ...passArgs, contextValue }, executeFn as Execute)) as ExecuteFunction)
+    },
+    onSubscribe({ extendContext }) {
+      extendContext({ step: ambientStep })
+    },
+  }
+}
+
+/** The operation that this execution is a background pass of. Executions below it are operations of their own. */
+function takeResuming(): Operation | null {
+  const operation = resuming.getStore()
+  return operation && !operation.reached ? operation : null
+}
+
+/** What the operation was called with, before other plugins wrote to the arguments. */
+function ownArgs(args: ExecutionArgs): ExecutionArgs {
+  return { ...args }
+}
+
+function start(engine: Engine): void {
+  engine.start().catch((error: unknown) => {
+    engine.options.warn('The store could not be opened; the next operation that uses a step tries again.', {
+      reason: error instanceof Error ? error.message : String(error),
+    })
+  })
+}

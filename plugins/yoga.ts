@@ -1,0 +1,142 @@
+import type { Plugin, YogaServer } from 'graphql-yoga'
+import type { ExecutionResult } from 'graphql'
+import { createDurable, internalsOf, isDurable } from '../src/durable.ts'
+import { operationOf } from '../src/engine/fields.ts'
+import type { Operation } from '../src/engine/operation.ts'
+import { retryAfterSeconds, runIdIn } from '../src/http/runs.ts'
+import type { Durable, DurableOptions } from '../src/types.ts'
+import { durablePlugin } from './envelop.ts'
+import { createEnvelopHost } from './envelop-host.ts'
+import type { GetEnveloped } from './envelop-host.ts'
+
+type Yoga = YogaServer<Record<string, unknown>, Record<string, unknown>>
+
+export interface YogaPluginOptions {
+  /** Which server a run belongs to, when several share one durable. Default 'default'. */
+  readonly name?: string
+  /** Background passes begin once this has resolved. Default: once the schema is there. */
+  readonly ready?: () => Promise<void>
+}
+
+/**
+ * The Yoga plugin: `createYoga({ schema, plugins: [useDurable({ store: sqliteStore('runs.db') })] })`.
+ *
+ * Given options, it makes a durable of its own and closes it when the server is disposed; given a durable, it leaves
+ * that to whoever made it. Register it after plugins that decide whether an operation may be executed.
+ */
+export function useDurable<Context = any, Captured = unknown>(
+  durable: Durable<Context> | DurableOptions<Context, Captured> = {},
+  options: YogaPluginOptions = {},
+): Plugin {
+  const own = isDurable(durable) ? null : createDurable(durable as DurableOptions)
+  const instance = own ?? (durable as Durable)
+  const { engine } = internalsOf(instance)
+  let yoga: Yoga | null = null
+  let setReady = (): void => {}
+  const initialised = new Promise<void>((resolve) => (setReady = resolve))
+
+  const host = createEnvelopHost(engine, {
+    name: options.name ?? 'default',
+    ready: () => initialised.then(() => options.ready?.()),
+    getEnveloped: () => serverOf(yoga).getEnveloped as unknown as GetEnveloped, // its context type is the server's own
+    prepare: (request, operation, initial) => prepare(serverOf(yoga), request, operation, initial),
+  })
+
+  return {
+    onPluginInit({ addPlugin }) {
+      addPlugin(durablePlugin(instance, engine, host) as object) // an Envelop plugin is a Yoga plugin without HTTP hooks
+    },
+    onYogaInit({ yoga: server }) {
+      yoga = server as unknown as Yoga // the plugin does not know the server's context
+      setReady()
+    },
+    async onRequest({ request, url, serverContext, endResponse }) {
+      if (runIdIn(url.pathname, engine.options.path) === null) return
+      endResponse(await serveRun(serverOf(yoga), instance, request, serverContext))
+    },
+    onExecutionResult({ result, setResult, context }) {
+      const operation = operationOf(context)
+      if (!operation?.deferring || !isSingle(result) || !result.extensions?.['runId']) return
+      setResult(withHttp(operation, result))
+    },
+    ...(own && { onDispose: () => own.close() }),
+  }
+}
+
+/** After masking and everything else: status, headers and entries as API.md has them. */
+function withHttp(operation: Operation, result: ExecutionResult): ExecutionResult {
+  const { runId, durable, http, ...extensions } = result.extensions as {
+    runId: string
+    durable: { retryAfterMs: number }
+    http?: { headers?: Record<string, string> }
+  }
+  const { path } = operation.engine.options
+  const isPending = operation.endStatus === null
+  const headers = {
+    ...http?.headers,
+    'Cache-Control': 'no-store',
+    ...(path !== null && { Location: `${path}/${runId}` }),
+    ...(isPending && { 'Retry-After': retryAfterSeconds(durable.retryAfterMs) }),
+  }
+  return { ...result, extensions: { ...extensions, runId, durable, http: { ...(isPending && { status: 202 }), headers } } }
+}
+
+function isSingle(result: unknown): result is ExecutionResult {
+  return typeof result === 'object' && result !== null && 'extensions' in result && !(Symbol.asyncIterator in result)
+}
+
+/**
+ * What Yoga does with a request before it executes: schemas that are factories or promises are resolved while a request
+ * is parsed, and plugins prepare what they need later when they see its parameters. What they say against the
+ * operation there is not heard: it was admitted when it came.
+ */
+async function prepare(
+  yoga: Yoga,
+  request: Request,
+  { input }: Operation,
+  initial: Record<string, unknown>,
+): Promise<void> {
+  await yoga.parseRequest(request, initial as never)
+  const params = {
+    query: input?.document ?? '',
+    variables: { ...input?.variables },
+    ...(input?.operationName && { operationName: input.operationName }),
+    extensions: {},
+  }
+  Object.assign(initial, { params })
+  for (const plugin of pluginsOf(yoga)) {
+    try {
+      await plugin.onParams?.({
+        params,
+        request,
+        context: initial as never,
+        fetchAPI: yoga.fetchAPI,
+        setParams: () => {},
+        setResult: () => {},
+        paramsHandler: () => ({}) as never,
+        setParamsHandler: () => {},
+      })
+    } catch {
+      // A refusal of documents that clients may not send.
+    }
+  }
+}
+
+function pluginsOf(yoga: Yoga): Plugin[] {
+  return (yoga.getEnveloped as unknown as { _plugins: Plugin[] })._plugins // Envelop's own list, plugins added included
+}
+
+async function serveRun(yoga: Yoga, durable: Durable, request: Request, serverContext: object): Promise<Response> {
+  const { engine } = internalsOf(durable)
+  if (!engine.options.owner && !internalsOf(durable).options.authorize) return durable.fetch(request)
+  // Whose run it is, is decided with the context that an operation of this request would have.
+  const initial = Object.assign(Object.create(serverContext), { request, params: {} }) as Record<string, unknown>
+  await yoga.parseRequest(request, initial as never)
+  const context = await (yoga.getEnveloped as unknown as GetEnveloped)(initial).contextFactory()
+  return durable.fetch(request, context)
+}
+
+function serverOf(yoga: Yoga | null): Yoga {
+  if (yoga) return yoga
+  throw new Error('The Yoga server has not been made yet.')
+}

@@ -1,0 +1,155 @@
+import { DurableError } from '../src/core/errors.ts'
+import type { DurableAction, DurableOptions, ListFilter, RunSnapshot, Runs } from '../src/types.ts'
+
+export type AccessOptions<Context> = Pick<DurableOptions<Context>, 'owner' | 'authorize' | 'onWarning'>
+
+/**
+ * Who may see and do what. What a caller may not see looks exactly like what does not exist (I9): the same answer,
+ * after the same work.
+ *
+ * |           | neither option      | `owner`                       | `authorize`           |
+ * |-----------|---------------------|-------------------------------|-----------------------|
+ * | read      | whoever has the id  | its owner; anybody, if none   | as it decides         |
+ * | list      | refused             | the caller's own              | as it decides, then read, run by run |
+ * | cancel    | refused             | the caller's own              | if read, as it decides |
+ * | send      | refused             | refused                       | as it decides         |
+ *
+ * With both, both must agree; only sending is for `authorize` alone, since an event has no owner.
+ */
+export interface Access<Context> {
+  canRead(run: RunSnapshot, context: Context): Promise<boolean>
+  /** The run of that id if the caller may see it. Costs one read and one decision, also where there is none. */
+  findRun(runs: Pick<Runs, 'get'>, id: string, context: Context): Promise<RunSnapshot | null>
+  /**
+   * The run of that id if the caller may cancel it.
+   *
+   * @throws DurableError DURABLE_FORBIDDEN, the same whether the run is not there, not visible or not theirs.
+   */
+  findRunToCancel(runs: Pick<Runs, 'get'>, id: string, context: Context): Promise<RunSnapshot>
+  /**
+   * What a list has to be filtered by. Each of its runs is still subject to `canRead`.
+   *
+   * @throws DurableError DURABLE_FORBIDDEN
+   */
+  listScope(context: Context): Promise<Pick<ListFilter, 'owner'>>
+  /** @throws DurableError DURABLE_FORBIDDEN */
+  assertMaySend(context: Context): Promise<void>
+}
+
+/** Whether it may be a run's id at all. Anything else never reaches a store. */
+export function isRunId(id: string): boolean {
+  return /^run_[\w-]{1,64}$/.test(id)
+}
+
+export function createAccess<Context>(options: AccessOptions<Context>): Access<Context> {
+  const { owner, authorize } = options
+
+  function callerOf(context: Context): string | null {
+    return owner?.(context) ?? null
+  }
+
+  async function allows(action: DurableAction, run: RunSnapshot | null, context: Context): Promise<boolean> {
+    return authorize === undefined || (await authorize({ action, run, context })) === true
+  }
+
+  async function canRead(run: RunSnapshot, context: Context): Promise<boolean> {
+    // Both are asked, whatever the run and whatever the other says, or an error or the time would tell.
+    const caller = callerOf(context)
+    const isAuthorized = await allowsToRead(run, context)
+    return isAuthorized && (owner === undefined || run.owner === null || run.owner === caller)
+  }
+
+  /** An `authorize` that throws refuses: passed on, its error would tell that there is such a run. */
+  async function allowsToRead(run: RunSnapshot, context: Context): Promise<boolean> {
+    try {
+      return await allows('read', run, context)
+    } catch (cause) {
+      warn(options, 'authorize threw when it was asked whether a run may be read, which counts as a refusal.', {
+        runId: run.id,
+        cause,
+      })
+      return false
+    }
+  }
+
+  async function findRun(runs: Pick<Runs, 'get'>, id: string, context: Context): Promise<RunSnapshot | null> {
+    if (!isRunId(id)) return null
+    const run = await runs.get(id)
+    const isVisible = await canRead(run ?? absentRun(id), context)
+    return isVisible ? run : null
+  }
+
+  return {
+    canRead,
+    findRun,
+
+    async findRunToCancel(runs, id, context) {
+      if (owner === undefined && authorize === undefined) throw unconfigured('cancelling runs', 'owner or authorize')
+      const run = await findRun(runs, id, context)
+      const mayCancel =
+        run !== null && (owner === undefined || isOwn(run, callerOf(context))) && (await allows('cancel', run, context))
+      if (mayCancel) return run
+      throw new DurableError('DURABLE_FORBIDDEN', `There is no run ${JSON.stringify(id)} that you may cancel.`)
+    },
+
+    async listScope(context) {
+      if (owner === undefined && authorize === undefined) throw unconfigured('listing runs', 'owner or authorize')
+      if (!(await allows('list', null, context))) {
+        throw new DurableError('DURABLE_FORBIDDEN', 'You may not list runs: authorize refused it.')
+      }
+      if (owner === undefined) return {}
+      const caller = callerOf(context)
+      if (caller !== null) return { owner: caller }
+      throw new DurableError(
+        'DURABLE_FORBIDDEN',
+        'Runs are listed for their owner, and this request has none. Sign in.',
+      )
+    },
+
+    async assertMaySend(context) {
+      if (authorize === undefined) throw unconfigured('sending events', 'authorize')
+      if (await allows('send', null, context)) return
+      throw new DurableError('DURABLE_FORBIDDEN', 'You may not send events: authorize refused it.')
+    },
+  }
+}
+
+function isOwn(run: RunSnapshot, caller: string | null): boolean {
+  return run.owner !== null && run.owner === caller
+}
+
+function unconfigured(what: string, options: string): DurableError {
+  return new DurableError(
+    'DURABLE_FORBIDDEN',
+    `Clients may not do this: ${what} needs ${options} in the options of createDurable.`,
+  )
+}
+
+const EPOCH = new Date(0)
+
+/**
+ * What is decided upon where there is no run, so that a slow `authorize` takes its time in that case too. The decision
+ * is thrown away.
+ */
+function absentRun(id: string): RunSnapshot {
+  return {
+    id,
+    status: 'SUSPENDED',
+    operationName: null,
+    owner: null,
+    version: null,
+    result: null,
+    waitingOn: [],
+    steps: [],
+    retryAfterMs: null,
+    createdAt: EPOCH,
+    updatedAt: EPOCH,
+    endedAt: null,
+    note: null,
+  }
+}
+
+function warn<Context>(options: AccessOptions<Context>, message: string, details: Record<string, unknown>): void {
+  if (options.onWarning) options.onWarning(message, details)
+  else console.warn(`[graphql-durable] ${message}`, details)
+}

@@ -1,0 +1,47 @@
+import type { ListFilter, RunSnapshot, Runs } from '../src/types.ts'
+
+export interface RunConnection {
+  readonly nodes: readonly RunSnapshot[]
+  readonly edges: readonly { readonly cursor: string; readonly node: RunSnapshot }[]
+  readonly pageInfo: { readonly hasNextPage: boolean; readonly endCursor: string | null }
+}
+
+export interface ListRunsOptions {
+  readonly runs: Pick<Runs, 'list'>
+  readonly filter: ListFilter
+  /** How many of the visible runs at most. */
+  readonly size: number
+  readonly cursorOf: (run: RunSnapshot) => string
+  readonly isVisible: (run: RunSnapshot) => Promise<boolean>
+}
+
+/**
+ * How many pages are searched for visible runs before the caller gets what there is. `authorize` is asked for each run,
+ * so it bounds the work of one request for somebody who may list but sees next to nothing.
+ */
+const MAX_PAGES = 10
+
+/**
+ * A page of the runs that the caller may see. Those it may not see leave no gap: the page is filled from further on.
+ * Its cursors name runs that are visible, unless none was found in MAX_PAGES.
+ */
+export async function listRuns({ runs, filter, size, cursorOf, isVisible }: ListRunsOptions): Promise<RunConnection> {
+  const found: RunSnapshot[] = []
+  let after: string | null = filter.after ?? null
+  let pages = 0
+  do {
+    // Each page's place is known only from the one before.
+    const page = await runs.list({ ...filter, ...(after !== null && { after }) })
+    const verdicts = await Promise.all(page.runs.map(isVisible))
+    found.push(...page.runs.filter((_run, index) => verdicts[index]))
+    after = page.endCursor
+    pages += 1
+  } while (found.length < size && after !== null && pages < MAX_PAGES)
+
+  const edges = found.slice(0, size).map((node) => ({ cursor: cursorOf(node), node }))
+  return {
+    nodes: edges.map(({ node }) => node),
+    edges,
+    pageInfo: { hasNextPage: found.length > size || after !== null, endCursor: edges.at(-1)?.cursor ?? after },
+  }
+}

@@ -1,0 +1,2 @@
+export { durableDirective, durableTypeDefs } from './directive.ts'
+export type { RenamedDurableDirective } from './directive.ts'

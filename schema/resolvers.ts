@@ -1,0 +1,149 @@
+import { GraphQLError } from 'graphql'
+import { toMs } from '../src/core/duration.ts'
+import type { Durable, DurableOptions, ListFilter, RunSnapshot, RunStatus, StepSnapshot } from '../src/types.ts'
+import { createAccess } from './access.ts'
+import type { AccessOptions } from './access.ts'
+import { listRuns } from './connection.ts'
+import type { RunConnection } from './connection.ts'
+import { toJson } from './json.ts'
+
+export interface ResolversConfig {
+  readonly durable: Pick<Durable, 'runs' | 'send'>
+  readonly options: AccessOptions<unknown> & Pick<DurableOptions, 'maxHold'>
+  /** How `durable.runs.list` names the place after a run: its `endCursor` if that run was the page's last. */
+  readonly cursorOf: (run: RunSnapshot) => string
+}
+
+/** By type and field, as they are called without a prefix. Fields that are not here take the property of their name. */
+export interface DurableResolvers {
+  readonly Query: {
+    durableRun(source: unknown, args: RunArguments, context: unknown): Promise<RunSnapshot | null>
+    durableRuns(source: unknown, args: RunsArguments, context: unknown): Promise<RunConnection>
+  }
+  readonly Mutation: {
+    cancelDurableRun(source: unknown, args: CancelArguments, context: unknown): Promise<RunSnapshot>
+    sendDurableEvent(source: unknown, args: SendArguments, context: unknown): Promise<string>
+  }
+  readonly DurableRun: {
+    data(run: RunSnapshot): unknown
+    errors(run: RunSnapshot): unknown
+  }
+  readonly DurableStep: {
+    output(step: StepSnapshot): unknown
+    error(step: StepSnapshot): unknown
+  }
+}
+
+export interface RunArguments {
+  readonly id: string
+  readonly wait?: number | null
+}
+
+export interface RunsArguments {
+  readonly status?: RunStatus | null
+  readonly operationName?: string | null
+  readonly first?: number | null
+  readonly after?: string | null
+}
+
+export interface CancelArguments {
+  readonly id: string
+  readonly reason?: string | null
+}
+
+export interface SendArguments {
+  readonly name: string
+  readonly data?: unknown
+  readonly id?: string | null
+}
+
+/** What `ListFilter.first` allows. */
+const MAX_PAGE = 100
+
+export function createResolvers({ durable, options, cursorOf }: ResolversConfig): DurableResolvers {
+  const access = createAccess(options)
+  const maxHoldMs = toMs(options.maxHold ?? '5m', 'maxHold')
+
+  return {
+    Query: {
+      async durableRun(_source, { id, wait }, context) {
+        const seconds = atLeast(0, wait ?? 0, 'durableRun(wait:)')
+        const run = await access.findRun(durable.runs, id, context)
+        if (run === null || run.endedAt !== null) return run
+        // With no time to wait as well: this is what resumes the run. Only a visible one gets here, so the time it
+        // takes tells nothing to those who may not see it.
+        const signal = signalOf(context)
+        const timeout = Math.min(seconds * 1000, maxHoldMs)
+        const later = await durable.runs.wait(id, { timeout, ...(signal && { signal }) })
+        return later !== null && (await access.canRead(later, context)) ? later : null
+      },
+
+      async durableRuns(_source, { status, operationName, first, after }, context) {
+        const size = Math.min(MAX_PAGE, atLeast(1, first ?? 20, 'durableRuns(first:)'))
+        const filter: ListFilter = {
+          ...(await access.listScope(context)),
+          ...(isGiven(status) && { status }),
+          ...(isGiven(operationName) && { operationName }),
+          ...(isGiven(after) && { after }),
+          first: size,
+        }
+        return listRuns({
+          runs: durable.runs,
+          filter,
+          size,
+          cursorOf,
+          isVisible: (run) => access.canRead(run, context),
+        })
+      },
+    },
+
+    Mutation: {
+      async cancelDurableRun(_source, { id, reason }, context) {
+        await access.findRunToCancel(durable.runs, id, context)
+        return durable.runs.cancel(id, reason ?? undefined)
+      },
+
+      async sendDurableEvent(_source, { name, data, id }, context) {
+        await access.assertMaySend(context)
+        const event = { name, ...(data !== undefined && { data }), ...(isGiven(id) && { id }) }
+        const { ids } = await durable.send(event)
+        return ids[0] ?? bug('durable.send answered no id')
+      },
+    },
+
+    // In JSON before they reach the scalar: the executor throws what a resolver returns as an Error, and refuses a scalar
+    // that makes null of something, as JSON does of NaN.
+    DurableRun: {
+      data: (run) => run.result?.data ?? null,
+      errors: (run) => toJson(run.result?.errors),
+    },
+
+    DurableStep: {
+      output: (step) => toJson(step.output),
+      error: (step) => toJson(step.error),
+    },
+  }
+}
+
+function atLeast(minimum: number, value: number, what: string): number {
+  if (value >= minimum) return value
+  throw new GraphQLError(`Expected ${what} to be ${minimum} or more, but got ${value}.`, {
+    extensions: { code: 'BAD_USER_INPUT' },
+  })
+}
+
+function isGiven<T>(value: T | null | undefined): value is T {
+  return value !== null && value !== undefined
+}
+
+/** Of the HTTP request, where the server keeps it in the context: a client that goes away ends its wait. */
+function signalOf(context: unknown): AbortSignal | undefined {
+  if (typeof context !== 'object' || context === null || !('request' in context)) return undefined
+  const { request } = context
+  if (typeof request !== 'object' || request === null || !('signal' in request)) return undefined
+  return request.signal instanceof AbortSignal ? request.signal : undefined
+}
+
+function bug(what: string): never {
+  throw new Error(`${what}. Please report this as a bug of graphql-durable.`)
+}

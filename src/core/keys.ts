@@ -1,0 +1,61 @@
+/**
+ * Journal keys. A key is `scope>id`, the scope being the response path with list items named by their identity:
+ * `orders.[:7].ship>label#2` is the second `label` of the field `ship` of order 7. A root field's own response is
+ * kept under its scope with an empty id, `checkout>`; no step can have that.
+ */
+
+/** The label of a list's item that is known by its identity. */
+export function itemByIdentity(identity: string | number, occurrence: number): string {
+  return `[:${encodeURIComponent(String(identity))}${occurrence > 1 ? `~${occurrence}` : ''}]`
+}
+
+/** The label of a list's item that has none. */
+export function itemByIndex(index: number): string {
+  return `[${index}]`
+}
+
+/** The label of a field that `@durable(id:)` names. */
+export function fieldById(id: string): string {
+  return `@${encodeURIComponent(id)}`
+}
+
+export function joinScope(labels: readonly string[]): string {
+  return labels.join('.')
+}
+
+/** @param occurrence from 1 */
+export function stepKey(scope: string, id: string, occurrence: number): string {
+  return `${scope}>${id.replace(/[%#]/g, encodeURIComponent)}${occurrence > 1 ? `#${occurrence}` : ''}`
+}
+
+export function fieldKey(scope: string): string {
+  return `${scope}>`
+}
+
+export interface ParsedKey {
+  readonly path: readonly string[]
+  /** As the user wrote it, with its occurrence from the second on. */
+  readonly step: string
+}
+
+export function parseKey(key: string): ParsedKey {
+  const at = key.indexOf('>')
+  const [id = '', occurrence] = key.slice(at + 1).split('#')
+  const name = id.replace(/%(23|25)/g, decodeURIComponent)
+  return {
+    path: key.slice(0, at).split('.').map(readableLabel),
+    step: occurrence === undefined ? name : `${name}#${occurrence}`,
+  }
+}
+
+function readableLabel(label: string): string {
+  if (label.startsWith('@')) return decodeURIComponent(label.slice(1))
+  if (!label.startsWith('[')) return label
+  return decodeURIComponent(label.slice(label.startsWith('[:') ? 2 : 1, -1))
+}
+
+/** Whether the key belongs to the scope or to one below it. */
+export function isWithin(key: string, scope: string): boolean {
+  const next = key[scope.length]
+  return key.startsWith(scope) && (next === '>' || next === '.' || next === '/')
+}

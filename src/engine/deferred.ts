@@ -1,0 +1,52 @@
+import type { ExecutionResult, GraphQLError } from 'graphql'
+import type { WaitSnapshot } from '../types.ts'
+import type { Operation } from './operation.ts'
+
+/**
+ * The deferred payload: what the executor could answer, an entry for each pending field, and where to go on. Entries
+ * replace whatever stands at their paths, since masking may have made something else of them.
+ */
+export function deferredResult(operation: Operation, result: ExecutionResult): ExecutionResult {
+  const execution = operation.run
+  if (!execution) return result
+  const entries = distinctByPath(operation.deferred)
+  const taken = new Set(entries.map((entry) => JSON.stringify(entry.path)))
+  const others = (result.errors ?? []).filter((error) => !taken.has(JSON.stringify(error.path)))
+  const errors = [...others, ...entries]
+  // A run that was never stored is nobody's to follow (I4).
+  if (!execution.created) return { ...result, data: result.data ?? null, errors }
+  const waits = execution.waits.snapshots()
+  return {
+    ...result,
+    data: result.data ?? null,
+    errors,
+    extensions: {
+      ...result.extensions,
+      runId: execution.runId,
+      durable: {
+        status: operation.endStatus ?? (waits.length > 0 && execution.attempts.size === 0 ? 'SUSPENDED' : 'RUNNING'),
+        retryAfterMs: retryAfterMs(waits, operation.engine.storeNow()),
+        waitingOn: waits.map(formatWait),
+      },
+    },
+  }
+}
+
+function distinctByPath(errors: readonly GraphQLError[]): GraphQLError[] {
+  return [...new Map(errors.map((error) => [JSON.stringify(error.path), error])).values()]
+}
+
+/** A wait as clients see it, without what does not apply to its kind. */
+export function formatWait({ path, step, kind, event, until }: WaitSnapshot): Record<string, unknown> {
+  return { path, step, kind, ...(event !== null && { event }), ...(until !== null && { until: until.toISOString() }) }
+}
+
+const MIN_RETRY_AFTER_MS = 1000
+const MAX_RETRY_AFTER_MS = 60_000
+
+/** When polling again makes sense: at the next known end, or soon where somebody else decides. */
+export function retryAfterMs(waits: readonly Pick<WaitSnapshot, 'kind' | 'until'>[], now: number): number {
+  const ends = waits.map(({ kind, until }) => (until && (kind === 'SLEEP' || kind === 'RETRY') ? until.getTime() - now : 0))
+  const next = ends.length === 0 ? 0 : Math.min(...ends)
+  return Math.ceil(Math.min(MAX_RETRY_AFTER_MS, Math.max(MIN_RETRY_AFTER_MS, next)))
+}

@@ -1,0 +1,404 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { backoffMs } from '../core/backoff.ts'
+import type { Clock } from '../core/clock.ts'
+import { decode } from '../core/codec.ts'
+import { DurableError } from '../core/errors.ts'
+import type { Claimed, EventQuery, EventRecord, LoadedRun, Store, StoreSession } from '../store/store.ts'
+import { StoreError } from '../store/store.ts'
+import type { EventInput } from '../types.ts'
+import { Execution } from './execution.ts'
+import type { Host } from './host.ts'
+import { HotCache } from './hot.ts'
+import { Operation } from './operation.ts'
+import type { RunInput } from './operation.ts'
+import type { EngineOptions } from './options.ts'
+import { outsideOfRequests } from './pump.ts'
+import { restoreFinished } from './serial.ts'
+import { toJson } from './waits.ts'
+import { Worker } from './worker.ts'
+import { asStoreError, Writer } from './writer.ts'
+
+/** The operation that a pass is being made for, until it has reached the executor. */
+export const resuming = new AsyncLocalStorage<Operation>()
+
+/**
+ * A process's engine: its session with the store, the executions that it advances, and the servers that can make
+ * passes for them.
+ */
+export class Engine {
+  readonly clock: Clock
+  readonly options: EngineOptions
+  readonly processId: string
+  readonly #store: Store
+  readonly #hosts = new Map<string, Host>()
+  /** Operations whose run this process holds, or keeps hot. */
+  readonly #operations = new Map<string, Operation>()
+  readonly #hot: HotCache
+  readonly #listeners = new Set<(runId: string | null) => void>()
+  #session: StoreSession | null = null
+  #starting: Promise<void> | null = null
+  #writer: Writer | null = null
+  #worker: Worker | null = null
+  #unwatch: () => void = () => {}
+  #clockOffsetMs = 0
+  #closing = false
+  #warnedOfContext = false
+
+  constructor(store: Store, options: EngineOptions, clock: Clock) {
+    this.#store = store
+    this.options = options
+    this.clock = clock
+    this.processId = `proc_${clock.randomId()}`
+    this.#hot = new HotCache(clock, options.hotRuns, options.hotTtlMs, (execution) =>
+      execution.abandon({ kind: 'evicted' }),
+    )
+  }
+
+  // ---- Life
+
+  /** Opens the store, once; the worker begins as soon as a server is there. */
+  start(): Promise<void> {
+    this.#starting ??= this.#start().catch((error: unknown) => {
+      this.#starting = null // the next request tries again
+      throw error
+    })
+    return this.#starting
+  }
+
+  async #start(): Promise<void> {
+    const { leaseMs, holdMs } = this.options
+    const session = await this.#store.connect({ processId: this.processId, leaseMs, clock: this.clock })
+    this.#session = session
+    this.#writer = new Writer(session, this.clock, Math.max(holdMs, MIN_PATIENCE_MS))
+    this.#worker = new Worker(this, session)
+    this.#unwatch = session.watch((hint) => {
+      if (hint.kind === 'signalled') this.#operations.get(hint.runId)?.run?.waits.scan()
+      if (hint.kind === 'ended') this.#onEndedElsewhere(hint.runId)
+      if (hint.kind === 'due' || hint.kind === 'signalled') this.#worker?.wake()
+      this.#tell('runId' in hint ? hint.runId : null)
+    })
+    this.#worker.start()
+  }
+
+  addHost(host: Host): void {
+    this.#hosts.set(host.name, host)
+    void host.ready().then(
+      () => {
+        this.#readyHosts.add(host.name)
+        this.#worker?.wake()
+      },
+      (error: unknown) => this.options.warn('A server cannot resume runs.', { server: host.name, error: String(error) }),
+    )
+  }
+
+  removeHost(name: string): void {
+    this.#hosts.delete(name)
+    this.#readyHosts.delete(name)
+  }
+
+  readonly #readyHosts = new Set<string>()
+
+  get canClaim(): boolean {
+    return this.#readyHosts.size > 0 && !this.#closing
+  }
+
+  /** New steps may start: the process is not closing, and the store has heard of it lately. */
+  get mayStart(): boolean {
+    return !this.#closing && (this.#worker?.confirmed ?? false)
+  }
+
+  /** A beat was confirmed again: what waited for that goes on. */
+  onConfirmed(): void {
+    for (const operation of this.#operations.values()) operation.run?.startWaiting()
+  }
+
+  assertOpen(): void {
+    if (this.#session && !this.#closing) return
+    throw new DurableError(
+      'DURABLE_STORE_UNAVAILABLE',
+      this.#closing ? 'The server is shutting down. Try again.' : 'The store is not open. Try again later.',
+    )
+  }
+
+  /** @throws DurableError DURABLE_STORE_UNAVAILABLE */
+  async session(): Promise<StoreSession> {
+    try {
+      await this.start()
+    } catch (cause) {
+      throw unavailable(cause)
+    }
+    if (!this.#session) throw unavailable(null)
+    return this.#session
+  }
+
+  get writer(): Writer {
+    if (!this.#writer) throw unavailable(null)
+    return this.#writer
+  }
+
+  /** Stops claiming, lets running steps end within `timeoutMs`, and gives every lease back. */
+  async close(timeoutMs: number): Promise<void> {
+    if (this.#closing) return
+    const session = this.#session
+    for (const operation of this.#operations.values()) void operation.deferAll()
+    this.#worker?.stop()
+    const running = [...this.#operations.values()].flatMap(({ run }) => (run ? [run] : []))
+    await this.#untilIdle(running, timeoutMs)
+    this.#closing = true
+    for (const run of running) run.park(0)
+    await this.#untilIdle(running, timeoutMs)
+    for (const run of running) run.abandon({ kind: 'evicted' })
+    this.#hot.clear()
+    this.#unwatch()
+    this.#session = null
+    await session?.close()
+  }
+
+  async #untilIdle(executions: readonly Execution[], timeoutMs: number): Promise<void> {
+    const giveUpAt = this.clock.now() + timeoutMs
+    while (this.clock.now() < giveUpAt && executions.some((run) => run.state !== 'over' && run.busy)) {
+      await new Promise<void>((resolve) => this.clock.setTimeout(resolve, CLOSE_POLL_MS))
+    }
+  }
+
+  // ---- Time
+
+  /** The store's clock, as far as this process knows it. */
+  storeNow(): number {
+    return this.clock.now() + this.#clockOffsetMs
+  }
+
+  onStoreTime(at: number): void {
+    this.#clockOffsetMs = at - this.clock.now()
+  }
+
+  resumeDelayMs(failures: number): number {
+    return backoffMs(failures, { ...this.options.backoff, jitter: 'none' }, () => 1)
+  }
+
+  // ---- Operations
+
+  /** An operation has become a run. */
+  adopt(operation: Operation): void {
+    if (operation.run) this.#operations.set(operation.run.runId, operation)
+  }
+
+  forget(execution: Execution): void {
+    this.#operations.delete(execution.runId)
+    this.#hot.delete(execution)
+    this.#worker?.onReleased()
+  }
+
+  find(runId: string): Operation | undefined {
+    return this.#operations.get(runId)
+  }
+
+  get operations(): ReadonlyMap<string, Operation> {
+    return this.#operations
+  }
+
+  hotEpochs(): ReadonlyMap<string, number> {
+    return this.#hot.epochs()
+  }
+
+  onParked(execution: Execution, wakeInMs: number | null): void {
+    this.#hot.add(execution)
+    this.#worker?.onReleased()
+    if (wakeInMs !== null) this.#worker?.wakeIn(wakeInMs)
+    this.#tell(execution.runId)
+  }
+
+  onEnded(runId: string): void {
+    this.#tell(runId)
+  }
+
+  onDeferred(operation: Operation): void {
+    const { capture, restore, request, create, enter, headers } = this.options.context
+    if (capture ?? restore ?? request ?? create ?? enter ?? headers) return
+    if (this.#warnedOfContext) return
+    this.#warnedOfContext = true
+    this.options.warn(
+      'An operation was deferred, and none of the `context` options is set: resumed after a restart, it will run without what its request carried (user, headers). Set `context.capture` and `context.restore`.',
+      { operationName: operation.input?.operationName },
+    )
+  }
+
+  // ---- Claims
+
+  /** A parked execution wants to go on before it is due. */
+  reclaim(runId: string): void {
+    void this.#worker?.claimOne(runId, true)
+  }
+
+  /** Somebody asks for the run: it is carried on if it is due. */
+  async carryOnIfDue(runId: string): Promise<void> {
+    await this.session()
+    if (this.canClaim) await this.#worker?.claimOne(runId, false)
+  }
+
+  /** Advances a run whose lease was just taken. */
+  async carryOn(claimed: Claimed): Promise<void> {
+    this.#tell(claimed.run.id)
+    const hot = this.#operations.get(claimed.run.id)
+    if (hot?.run?.state === 'parked' && hot.run.epoch === claimed.previousEpoch) {
+      this.#hot.delete(hot.run)
+      hot.run.continue(claimed)
+      hot.pass()
+      return
+    }
+    hot?.run?.abandon({ kind: 'lost' })
+    const loaded = claimed.loaded ?? (await this.#load(claimed.run.id))
+    if (loaded) this.#resumeCold(claimed, loaded)
+  }
+
+  async #load(runId: string): Promise<LoadedRun | null> {
+    const session = await this.session()
+    const view = await session.read(runId, { journal: true, input: true })
+    if (!view?.journal || view.input === null) return null
+    return { input: view.input, journal: view.journal, waits: view.waits }
+  }
+
+  #resumeCold({ run }: Claimed, loaded: LoadedRun): void {
+    const host = this.#hosts.get(run.server) ?? (this.#hosts.size === 1 ? [...this.#hosts.values()][0] : undefined)
+    const operation = new Operation(this, host ?? missingHost(run.server), null, readInput(loaded.input))
+    operation.restoreOwner(run.owner)
+    const execution = new Execution(this, {
+      runId: run.id,
+      epoch: run.epoch,
+      owner: operation,
+      created: true,
+      beganAt: run.beganAt,
+      timeoutAt: run.timeoutAt,
+      journal: loaded.journal,
+      waits: loaded.waits,
+      carried: [],
+    })
+    operation.attach(execution, run.resumeFailures)
+    this.adopt(operation)
+    restoreFinished(operation, execution, loaded.journal)
+    if (run.takeovers >= MAX_TAKEOVERS) {
+      execution.fail(
+        'DURABLE_RESUME_FAILED',
+        'The operation could not be carried on.',
+        `${run.takeovers} processes in a row died while they held this run, without a new outcome.`,
+      )
+      return
+    }
+    outsideOfRequests(() => operation.pass())
+  }
+
+  /** A look-up failed while the run was held: as with a commit that fails, this process gives it up for now. */
+  onLookUpFailed(execution: Execution, cause: unknown): void {
+    this.options.warn('The store could not be read; the run is given up by this process for now.', {
+      runId: execution.runId,
+      reason: cause instanceof Error ? cause.message : String(cause),
+    })
+    execution.abandon({ kind: 'failed', error: unavailable(cause) })
+  }
+
+  // ---- Events
+
+  async send(events: readonly EventInput[]): Promise<{ ids: string[] }> {
+    const records = events.map((event) => this.#toRecord(event))
+    const session = await this.session()
+    await this.#patiently(() => session.send(records))
+    return { ids: records.map((record) => record.id) }
+  }
+
+  #toRecord(event: EventInput): { id: string; name: string; data: string } {
+    if (typeof event?.name !== 'string' || event.name === '') {
+      throw new TypeError(`Expected an event to have a name, but got ${typeof event?.name}.`)
+    }
+    const data = toJson(event.data, `the data of event "${event.name}"`)
+    const { stepBytes } = this.options
+    if (data.length > stepBytes) {
+      throw new DurableError(
+        'DURABLE_TOO_LARGE',
+        `The data of event "${event.name}" has ${data.length} bytes, more than limits.stepBytes (${stepBytes}).`,
+      )
+    }
+    return { id: event.id ?? `evt_${this.clock.randomId()}`, name: event.name, data }
+  }
+
+  async findEvents(queries: readonly EventQuery[]): Promise<readonly (EventRecord | null)[]> {
+    const session = await this.session()
+    return this.#patiently(() => session.findEvents(queries))
+  }
+
+  /** Tries again while the store is failing, for as long as the writer does. */
+  async #patiently<T>(call: () => Promise<T>): Promise<T> {
+    const giveUpAt = this.clock.now() + Math.max(this.options.holdMs, MIN_PATIENCE_MS)
+    for (let delayMs = 10; ; delayMs = Math.min(1000, delayMs * 2)) {
+      try {
+        return await call()
+      } catch (thrown) {
+        const error = asStoreError(thrown)
+        if (error.kind !== 'transient' || this.clock.now() >= giveUpAt) throw unavailable(error)
+        await new Promise<void>((resolve) => this.clock.setTimeout(resolve, delayMs))
+      }
+    }
+  }
+
+  // ---- Ends
+
+  /** Ends a run from outside and fences whoever holds it. */
+  async cancel(runId: string, reason: string | undefined, result: string): Promise<boolean> {
+    const session = await this.session()
+    const run = await this.#patiently(() => session.end(runId, { status: 'cancelled', result }))
+    if (run?.status === 'cancelled') this.#abandonCancelled(runId, reason)
+    return run !== null
+  }
+
+  #abandonCancelled(runId: string, reason: string | undefined): void {
+    const message = reason ? `The operation was cancelled: ${reason}` : 'The operation was cancelled.'
+    const error = new DurableError('DURABLE_RUN_CANCELLED', message, { extensions: { runId } })
+    this.#operations.get(runId)?.run?.abandon({ kind: 'failed', error })
+    this.#tell(runId)
+  }
+
+  #onEndedElsewhere(runId: string): void {
+    const run = this.#operations.get(runId)?.run
+    // Our own commits of an end leave `ending` by themselves.
+    if (run && run.state !== 'ending') run.abandon({ kind: 'lost' })
+  }
+
+  // ---- Who waits for runs
+
+  /** Calls back when the run, or (null) any run, may have changed. */
+  onChange(listener: (runId: string | null) => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  #tell(runId: string | null): void {
+    for (const listener of this.#listeners) listener(runId)
+  }
+}
+
+/** How long a failing store is tried again, at the least. */
+const MIN_PATIENCE_MS = 1000
+const CLOSE_POLL_MS = 10
+/** Deaths in a row of whoever holds a run, without progress, before it counts as what kills them. */
+const MAX_TAKEOVERS = 5
+
+export function unavailable(cause: unknown): DurableError {
+  const broken = cause instanceof StoreError && cause.kind === 'broken'
+  return new DurableError('DURABLE_STORE_UNAVAILABLE', 'The store of durable runs is not available. Try again later.', {
+    cause,
+    retryable: !broken,
+  })
+}
+
+function readInput(encoded: string): RunInput {
+  return decode(encoded) as RunInput // written by Operation
+}
+
+function missingHost(name: string): Host {
+  return {
+    name,
+    ready: () => Promise.resolve(),
+    headers: () => ({}),
+    pass: () => Promise.reject(new Error(`No server named "${name}" is registered in this process.`)),
+  }
+}
+

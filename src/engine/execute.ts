@@ -1,0 +1,65 @@
+import { isAsyncIterable } from '@graphql-tools/utils'
+import { Kind, visit } from 'graphql'
+import type { DocumentNode, ExecutionArgs, ExecutionResult } from 'graphql'
+import { durableFieldResolver } from './fields.ts'
+import type { Operation } from './operation.ts'
+import { executeFieldByField, rootFieldsOf } from './serial.ts'
+
+/** What an executor may answer: at once or later, whole or in parts. */
+export type Executed = ExecutionResult | AsyncIterable<unknown>
+export type Execute = (args: ExecutionArgs) => Executed | Promise<Executed>
+
+/** Executes one pass of an operation with the server's executor. */
+export function executePass(operation: Operation, args: ExecutionArgs, execute: Execute): Executed | Promise<Executed> {
+  const passArgs = { ...args, fieldResolver: args.fieldResolver ?? durableFieldResolver }
+  return operation.phase === 'foreground'
+    ? executeForeground(operation, passArgs, execute)
+    : executeBackground(operation, passArgs, execute)
+}
+
+function executeForeground(operation: Operation, args: ExecutionArgs, execute: Execute): Executed | Promise<Executed> {
+  let executed: Executed | Promise<Executed>
+  try {
+    executed = start(operation, args, execute)
+  } catch (error) {
+    operation.onForegroundFailed()
+    throw error
+  }
+  if (!(executed instanceof Promise)) return executed
+  // An operation that uses no step costs this one promise (I8).
+  return new Promise((resolve, reject) => {
+    operation.answerEarly = resolve
+    executed.then(resolve, (error: unknown) => {
+      operation.onForegroundFailed()
+      reject(error)
+    })
+  })
+}
+
+function executeBackground(operation: Operation, args: ExecutionArgs, execute: Execute): Executed | Promise<Executed> {
+  operation.reached = true
+  // The client's going away stops nothing, and there is nobody to send a response's parts to.
+  const whole = { ...args, signal: undefined, abortSignal: undefined, document: withoutIncrementalDelivery(args.document) }
+  try {
+    return start(operation, whole, execute)
+  } finally {
+    operation.onReached()
+  }
+}
+
+function start(operation: Operation, args: ExecutionArgs, execute: Execute): Executed | Promise<Executed> {
+  const fields = rootFieldsOf(args)
+  return fields ? executeFieldByField(operation, args, fields, execute) : execute(args)
+}
+
+const INCREMENTAL = new Set(['defer', 'stream'])
+
+export function withoutIncrementalDelivery(document: DocumentNode): DocumentNode {
+  return visit(document, {
+    [Kind.DIRECTIVE]: (node) => (INCREMENTAL.has(node.name.value) ? null : undefined),
+  })
+}
+
+export function isIncremental(executed: Executed): executed is AsyncIterable<unknown> {
+  return isAsyncIterable(executed)
+}

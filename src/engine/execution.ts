@@ -1,0 +1,474 @@
+import type { Clock, Timer } from '../core/clock.ts'
+import { encodeThrown } from '../core/codec.ts'
+import { DurableError } from '../core/errors.ts'
+import type { DurableErrorCode } from '../core/errors.ts'
+import type {
+  Claimed,
+  EndStatus,
+  NewRun,
+  NewWait,
+  NextState,
+  Outcome,
+  OutcomeKind,
+  OutcomeRecord,
+  RunCommit,
+  StoreError,
+  WaitRecord,
+} from '../store/store.ts'
+import type { Engine } from './engine.ts'
+import { outsideOfRequests, Pump } from './pump.ts'
+import { encodeResult } from './result.ts'
+import type { Scope } from './scope.ts'
+import { Waits } from './waits.ts'
+import type { Author } from './writer.ts'
+
+/**
+ * What a run's execution is in this process. The journal belongs to whoever holds the lease (I3), and so does the
+ * right to start anything:
+ *
+ * - `live`: the lease is ours. Steps start, outcomes are committed.
+ * - `parking`: a commit that gives the lease back is under way. What wants to start waits for its answer.
+ * - `parked`: the lease is given back, the promises are kept (hot). What wants to start claims the run first. Leaves
+ *   to `live` by a claim under the epoch it was parked with, to `over` by any other.
+ * - `ending`: the run's end is being committed. Nothing starts any more.
+ * - `over`: the run has ended, or is somebody else's, or this process gave up on it. Nothing is ever settled again
+ *   (I12); signals are aborted.
+ */
+type ExecutionState = 'live' | 'parking' | 'parked' | 'ending' | 'over'
+
+/** Why an execution is over before its pass has answered. */
+export type Abandonment =
+  | { readonly kind: 'lost' | 'evicted' }
+  /** The error that whoever still waits for the response gets. */
+  | { readonly kind: 'failed'; readonly error: DurableError }
+
+/** The GraphQL side of an execution. */
+export interface ExecutionOwner {
+  /** What the store keeps of the operation. */
+  newRun(): Omit<NewRun, 'beganAgoMs'>
+  /**
+   * Whether a wait of this field that ends in `endsInMs` (null: unknown) may keep the request open. Where it may not,
+   * `defer` follows as soon as the wait is committed.
+   */
+  mayHold(endsInMs: number | null, scope: Scope): boolean
+  defer(scope: Scope): void
+  /** There is a pass, and everything pending in it waits for a tool. */
+  mayPark(): boolean
+  onAbandoned(why: Abandonment): void
+}
+
+export interface ExecutionStart {
+  readonly runId: string
+  readonly epoch: number
+  readonly owner: ExecutionOwner
+  /** In the store already. */
+  readonly created: boolean
+  readonly timeoutAt: number | null
+  readonly beganAt: number
+  readonly journal: readonly OutcomeRecord[]
+  readonly waits: readonly WaitRecord[]
+  /** Outcomes that are known before the run is: root fields that have finished. */
+  readonly carried: readonly NewOutcome[]
+}
+
+export interface NewOutcome {
+  readonly key: string
+  readonly kind: OutcomeKind
+  readonly ok: boolean
+  readonly body: string
+  readonly attempts: number
+  readonly eventId: string | null
+  readonly startedAt: number
+}
+
+interface Pending {
+  outcomes: Outcome[]
+  opens: NewWait[]
+  closes: string[]
+  next: NextState
+  resumeFailures?: number
+  note?: string | null
+  done: (() => void)[]
+}
+
+interface Sent {
+  readonly commit: RunCommit
+  readonly pending: Pending
+}
+
+/** Parking costs two commits: a wait that is over sooner is sat out with the lease in hand. */
+const PARK_AFTER_MS = 100
+
+export class Execution implements Author {
+  readonly engine: Engine
+  readonly clock: Clock
+  readonly runId: string
+  readonly owner: ExecutionOwner
+  readonly pump: Pump
+  readonly waits: Waits
+  readonly beganAt: number
+  readonly timeoutAt: number | null
+  /** Keys of the journal, with what consumed which event. */
+  readonly outcomes = new Map<string, OutcomeRecord>()
+  /** Ids of events that waits of this run have consumed. */
+  readonly consumed = new Set<string>()
+  /** Attempts under way: key → how to abort it and when it began. */
+  readonly attempts = new Map<string, { abort(reason: unknown): void; startedAt: number; attempt: number }>()
+  /** Tool calls, all scopes together. */
+  calls = 0
+  epoch: number
+  parkedAt = 0
+  #created: boolean
+  #state: ExecutionState = 'live'
+  #seq = 0
+  #len: number
+  #bytes = 0
+  #inFlight = 0
+  #pending: Pending = emptyPending()
+  #sent: Sent | null = null
+  #whenLive: (() => void)[] = []
+  #timeout: Timer | null = null
+  #parkCheck: Timer | null = null
+  #parkCheckDue = false
+
+  constructor(engine: Engine, start: ExecutionStart) {
+    this.engine = engine
+    this.clock = engine.clock
+    this.runId = start.runId
+    this.epoch = start.epoch
+    this.owner = start.owner
+    this.beganAt = start.beganAt
+    this.timeoutAt = start.timeoutAt
+    this.#created = start.created
+    this.#len = start.journal.length
+    this.pump = new Pump({
+      clock: engine.clock,
+      onDrained: () => this.considerParking(),
+      onPassedOver: (missing, released) => this.#onPassedOver(missing, released),
+    })
+    this.waits = new Waits(this, start.waits)
+    for (const outcome of start.journal) {
+      this.#remember(outcome)
+      if (outcome.kind !== 'FIELD') this.pump.push(outcome)
+    }
+    for (const outcome of start.carried) this.commitOutcome(outcome, 0)
+    this.pump.openTurn()
+    this.#armTimeout()
+  }
+
+  get state(): ExecutionState {
+    return this.#state
+  }
+
+  /** In the store, so that somebody may be told of it (I4). */
+  get created(): boolean {
+    return this.#created
+  }
+
+  /** Steps, commits and look-ups that are under way. */
+  get busy(): boolean {
+    return this.#inFlight > 0 || this.#sent !== null || isFull(this.#pending) || !this.pump.idle
+  }
+
+  /** Something that keeps the run from being parked until the returned function is called. */
+  holdLease(): () => void {
+    this.#inFlight++
+    let released = false
+    return () => {
+      if (released) return
+      released = true
+      this.#inFlight--
+      this.considerParking()
+    }
+  }
+
+  /** Runs it while the lease is ours: now, or once the run has been claimed again, or never. */
+  whenLive(start: () => void): void {
+    if (this.#state === 'live' && this.engine.mayStart) return start()
+    if (this.#state === 'over' || this.#state === 'ending') return
+    this.#whenLive.push(start)
+    if (this.#state === 'parked') this.engine.reclaim(this.runId)
+  }
+
+  /** Enqueues an outcome for the next commit; it is released in order after that (I1). */
+  commitOutcome(outcome: NewOutcome, calls: number): void {
+    if (this.#state !== 'live') return
+    const kept = this.#withinLimits(outcome)
+    this.#pending.outcomes.push({
+      pos: this.#len++,
+      key: kept.key,
+      kind: kept.kind,
+      ok: kept.ok,
+      body: kept.body,
+      calls,
+      attempts: kept.attempts,
+      eventId: kept.eventId,
+      tookMs: Math.max(0, this.clock.now() - kept.startedAt),
+    })
+    this.engine.writer.write(this)
+  }
+
+  openWait(wait: NewWait): void {
+    if (this.#state !== 'live') return
+    this.#pending.opens.push(wait)
+    this.engine.writer.write(this)
+  }
+
+  closeWait(key: string): void {
+    if (this.#state !== 'live') return
+    this.#pending.closes.push(key)
+    this.engine.writer.write(this)
+  }
+
+  /** Resolves once the run, and everything enqueued so far, is in the store. Never, where that fails. */
+  committed(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#state === 'over') return
+      if (this.#created && !isFull(this.#pending) && !this.#sent) return resolve()
+      this.#pending.done.push(resolve)
+      this.engine.writer.write(this)
+    })
+  }
+
+  /** Ends the run with the response that a synchronous client would have got. */
+  end(status: EndStatus, result: string, note?: string): void {
+    this.whenLive(() => this.#commitEnd(status, result, note))
+  }
+
+  #commitEnd(status: EndStatus, result: string, note?: string): void {
+    this.#setState('ending')
+    this.#pending.next = { kind: 'end', ending: { status, result } }
+    if (note !== undefined) this.#pending.note = note
+    this.engine.writer.write(this)
+  }
+
+  /** Ends the run because it cannot go on. No tool's promise learns of it (I12). */
+  fail(code: DurableErrorCode, message: string, note?: string): void {
+    if (this.#state !== 'live') return
+    const error = new DurableError(code, message, { extensions: { runId: this.runId } })
+    this.#commitEnd('failed', encodeResult({ data: null, errors: [error] }), note)
+    this.pump.stop()
+    this.waits.stop()
+    this.#abortAttempts(error)
+    this.owner.onAbandoned({ kind: 'failed', error })
+  }
+
+  /** The execution is not ours to carry on. */
+  abandon(why: Abandonment): void {
+    if (this.#state === 'over') return
+    this.#setState('over')
+    this.pump.stop()
+    this.waits.stop()
+    this.#timeout?.cancel()
+    this.#parkCheck?.cancel()
+    this.#whenLive = []
+    this.#pending = emptyPending()
+    this.#abortAttempts(new DOMException('The run is no longer advanced by this process.', 'AbortError'))
+    this.engine.forget(this)
+    this.owner.onAbandoned(why)
+  }
+
+  /** A claim under the epoch that this was parked with: the promises go on where they were. */
+  continue(claimed: Claimed): void {
+    this.epoch = claimed.run.epoch
+    this.#seq = 0
+    this.#setState('live')
+    this.#armTimeout()
+    this.waits.resume()
+    this.startWaiting()
+    this.considerParking()
+  }
+
+  /** Looks again whether anything is in flight, once the present turn is through. */
+  considerParking(): void {
+    if (this.#state !== 'live' || this.busy || this.#parkCheckDue) return
+    this.#parkCheckDue = true
+    outsideOfRequests(() =>
+      setImmediate(() => {
+        this.#parkCheckDue = false
+        this.#park()
+      }),
+    )
+  }
+
+  /** What wanted to start while no step might be started in this process. */
+  startWaiting(): void {
+    if (this.#state === 'live') for (const start of this.#whenLive.splice(0)) this.whenLive(start)
+  }
+
+  /** Gives the lease back. `wakeInMs` overrides when the run is due again. */
+  park(wakeInMs: number | null, extra: { resumeFailures?: number; note?: string } = {}): void {
+    if (this.#state !== 'live') return
+    this.#setState('parking')
+    this.#pending.next = { kind: 'park', wakeInMs }
+    Object.assign(this.#pending, extra)
+    this.engine.writer.write(this)
+  }
+
+  #park(): void {
+    if (this.#state !== 'live' || this.busy || this.waits.size === 0) return
+    if (!this.owner.mayPark()) return this.#recheck()
+    if (!this.waits.allRegistered) return this.waits.registerAll()
+    const wakeAt = this.waits.nextAt
+    const wakeInMs = wakeAt === null ? null : Math.max(0, wakeAt - this.engine.storeNow())
+    if (wakeInMs !== null && wakeInMs < PARK_AFTER_MS) return
+    this.park(wakeInMs)
+  }
+
+  /** A field awaits something that is no tool: it counts as in flight, and is looked at again. */
+  #recheck(): void {
+    this.#parkCheck ??= this.clock.setTimeout(() => {
+      this.#parkCheck = null
+      this.considerParking()
+    }, RECHECK_MS)
+  }
+
+  // ---- Author: what the writer asks and tells
+
+  takeCommit(): RunCommit | null {
+    const pending = this.#pending
+    if (this.#state === 'over' || this.#sent || (this.#created && !isFull(pending))) return null
+    this.#pending = emptyPending()
+    const commit: RunCommit = {
+      runId: this.runId,
+      epoch: this.epoch,
+      seq: ++this.#seq,
+      create: this.#created
+        ? null
+        : { ...this.owner.newRun(), beganAgoMs: Math.max(0, this.engine.storeNow() - this.beganAt) },
+      outcomes: pending.outcomes,
+      opens: pending.opens,
+      closes: pending.closes,
+      next: pending.next,
+      ...(pending.resumeFailures !== undefined && { resumeFailures: pending.resumeFailures }),
+      ...(pending.note !== undefined && { note: pending.note }),
+    }
+    this.#sent = { commit, pending }
+    return commit
+  }
+
+  onCommitted(commit: RunCommit, at: number, signalled: boolean): void {
+    const sent = this.#sent
+    this.#sent = null
+    if (this.#state === 'over' || !sent) return
+    this.#created = true
+    this.engine.onStoreTime(at)
+    for (const outcome of commit.outcomes) {
+      const record = { ...outcome, committedAt: at }
+      this.#remember(record)
+      if (outcome.kind !== 'FIELD') this.pump.push(record)
+    }
+    for (const wait of commit.opens) this.waits.onRegistered(wait, at)
+    for (const done of sent.pending.done) done()
+    if (commit.next.kind === 'park') return this.#onParked(commit.next.wakeInMs, signalled)
+    if (commit.next.kind === 'end') return this.#onEnded()
+    if (signalled) this.waits.scan()
+    if (isFull(this.#pending)) this.engine.writer.write(this)
+    this.considerParking()
+  }
+
+  onRefused(): void {
+    this.#sent = null
+    this.abandon({ kind: 'lost' })
+  }
+
+  onStoreFailure(commit: RunCommit, cause: StoreError): void {
+    this.#sent = null
+    this.engine.options.warn('The store could not commit; the run is given up by this process for now.', {
+      runId: this.runId,
+      reason: cause.message,
+    })
+    const unknown = this.#created || commit.create !== null
+    this.abandon({
+      kind: 'failed',
+      error: new DurableError('DURABLE_STORE_UNAVAILABLE', 'The operation could not be stored. Try again later.', {
+        cause,
+        ...(unknown && this.#created && { extensions: { runId: this.runId } }),
+      }),
+    })
+  }
+
+  #onParked(wakeInMs: number | null, signalled: boolean): void {
+    this.#setState('parked')
+    this.parkedAt = this.clock.now()
+    this.waits.pause()
+    this.#timeout?.cancel()
+    this.engine.onParked(this, signalled ? 0 : wakeInMs)
+    if (this.#whenLive.length > 0) this.engine.reclaim(this.runId)
+  }
+
+  #onEnded(): void {
+    this.engine.onEnded(this.runId)
+    this.abandon({ kind: 'lost' })
+  }
+
+  #remember(outcome: OutcomeRecord): void {
+    this.outcomes.set(outcome.key, outcome)
+    this.#bytes += outcome.body.length
+    if (outcome.eventId !== null) this.consumed.add(outcome.eventId)
+    this.waits.forget(outcome.key)
+  }
+
+  #withinLimits(outcome: NewOutcome): NewOutcome {
+    const { stepBytes, runBytes } = this.engine.options
+    const bytes = outcome.body.length
+    const [limit, what] =
+      bytes > stepBytes
+        ? [stepBytes, `limits.stepBytes (${stepBytes})`]
+        : this.#bytes + bytes > runBytes
+          ? [runBytes, `limits.runBytes (${runBytes})`]
+          : [null, '']
+    if (limit === null) return outcome
+    const error = new DurableError(
+      'DURABLE_TOO_LARGE',
+      `An outcome of ${bytes} bytes exceeds ${what}. Keep large data elsewhere, and return a reference to it.`,
+    )
+    return { ...outcome, ok: false, body: encodeThrown(error) }
+  }
+
+  #onPassedOver(missing: string, released: string): void {
+    const note = `The code did not ask for "${missing}", which the journal has; it was passed over, and "${released}" released.`
+    this.engine.options.warn(note, { runId: this.runId })
+    if (this.#state !== 'live') return
+    this.#pending.note = note
+    this.engine.writer.write(this)
+  }
+
+  #armTimeout(): void {
+    this.#timeout?.cancel()
+    if (this.timeoutAt === null) return
+    const inMs = Math.max(0, this.timeoutAt - this.engine.storeNow())
+    this.#timeout = this.clock.setTimeout(
+      () => this.fail('DURABLE_RUN_TIMEOUT', 'The operation took longer than its timeout.'),
+      inMs,
+    )
+  }
+
+  #abortAttempts(reason: unknown): void {
+    for (const attempt of this.attempts.values()) attempt.abort(reason)
+    this.attempts.clear()
+  }
+
+  /** The only place where the state changes; what each state means stands at its type. */
+  #setState(state: ExecutionState): void {
+    this.#state = state
+  }
+}
+
+/** How long until a field that awaits something else than a tool is looked at again. */
+const RECHECK_MS = 500
+
+function emptyPending(): Pending {
+  return { outcomes: [], opens: [], closes: [], next: { kind: 'hold' }, done: [] }
+}
+
+function isFull(pending: Pending): boolean {
+  return (
+    pending.outcomes.length > 0 ||
+    pending.opens.length > 0 ||
+    pending.closes.length > 0 ||
+    pending.next.kind !== 'hold' ||
+    pending.note !== undefined ||
+    pending.done.length > 0
+  )
+}

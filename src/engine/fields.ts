@@ -1,0 +1,300 @@
+import { mapSchema, MapperKind } from '@graphql-tools/utils'
+import { defaultFieldResolver, isNonNullType } from 'graphql'
+import type { GraphQLFieldConfig, GraphQLFieldResolver, GraphQLResolveInfo, GraphQLSchema } from 'graphql'
+import { fieldById } from '../core/keys.ts'
+import type { FieldPolicy } from '../core/policy.ts'
+import type { Operation, PendingField } from './operation.ts'
+import { ambientStep, Scope, surroundings } from './scope.ts'
+import type { Step } from '../types.ts'
+import { createStep } from './tools.ts'
+
+type Resolver = GraphQLFieldResolver<unknown, unknown>
+/** What a resolver threw synchronously, kept for the next pass. */
+class Thrown {
+  readonly error: unknown
+  constructor(error: unknown) {
+    this.error = error
+  }
+}
+
+/** Where the operation hangs on the context. A string key would show up when contexts are spread or logged. */
+const OPERATION = Symbol('graphql-durable.operation')
+
+interface BoundContext {
+  [OPERATION]?: Operation
+}
+
+export function operationOf(context: unknown): Operation | undefined {
+  return typeof context === 'object' && context !== null ? (context as BoundContext)[OPERATION] : undefined
+}
+
+/**
+ * Puts the operation and `step` on the context. Where the context serves another operation that is still going on, or
+ * cannot be extended, the answer is a new object that inherits from it.
+ */
+export function bindContext(context: unknown, operation: Operation): object {
+  const given = typeof context === 'object' && context !== null ? context : {}
+  const other = operationOf(given)
+  const taken = other !== undefined && other !== operation && other.phase !== 'over'
+  const target: object = taken || !Object.isExtensible(given) ? Object.create(given) : given
+  Object.defineProperty(target, OPERATION, { value: operation, configurable: true, writable: true, enumerable: false })
+  Object.defineProperty(target, 'step', { get: currentStep, configurable: true, enumerable: true })
+  return target
+}
+
+/**
+ * The resolver that is running synchronously right now. Entering an AsyncLocalStorage for each trivial resolver costs
+ * a third of a server's throughput, so that is kept for root and `@durable` fields; everywhere else this cursor binds
+ * `{ step }` in the parameters.
+ */
+interface Cursor {
+  readonly operation: Operation
+  readonly source: unknown
+  readonly info: GraphQLResolveInfo
+  scope: Scope | null
+  step: Step | null
+}
+let cursor: Cursor | null = null
+
+/** Without a cursor the tools find their field when they are called. */
+function currentStep(): Step {
+  return cursor ? stepAt(cursor) : (surroundings.getStore()?.step ?? ambientStep)
+}
+
+function stepAt(at: Cursor): Step {
+  if (at.step) return at.step
+  const { operation, info, source } = at
+  at.scope = new Scope(operation.labels.keyOf(info, source), pathOf(info), null)
+  at.step = createStep(operation, at.scope)
+  operation.run?.pump.openTurn()
+  return at.step
+}
+
+/** A string key in `schema.extensions` survives other plugins' copies of a schema. */
+const WRAPPED_BY = 'graphql-durable/wrapped'
+
+/** A copy of the schema whose resolvers know their operation; the schema itself where it is such a copy already. */
+export function wrapSchema(
+  schema: GraphQLSchema,
+  instance: string,
+  policyOf: (field: GraphQLFieldConfig<unknown, unknown>, coordinate: string) => FieldPolicy | null,
+  warnOfNonNull: (coordinate: string) => void,
+): GraphQLSchema {
+  // One wrapper serves every instance: which operation a resolver belongs to is found on the context.
+  if (schema.extensions[WRAPPED_BY]) return schema
+  const wrapped = wrapResolvers(schema, (field, coordinate) => {
+    const policy = policyOf(field, coordinate)
+    if (policy && isNonNullType(field.type)) warnOfNonNull(coordinate)
+    return policy
+  })
+  wrapped.extensions = { ...wrapped.extensions, [WRAPPED_BY]: instance }
+  return wrapped
+}
+
+function wrapResolvers(
+  schema: GraphQLSchema,
+  policyOf: (field: GraphQLFieldConfig<unknown, unknown>, coordinate: string) => FieldPolicy | null,
+): GraphQLSchema {
+  const query = schema.getQueryType()?.name
+  const mutation = schema.getMutationType()?.name
+  return mapSchema(schema, {
+    [MapperKind.OBJECT_FIELD]: (field, fieldName, typeName) => {
+      const isMutation = typeName === mutation
+      const isRoot = isMutation || typeName === query
+      const policy = policyOf(field, `${typeName}.${fieldName}`)
+      if (!isRoot && !policy && (!field.resolve || field.resolve === defaultFieldResolver)) return undefined
+      const resolver = field.resolve ?? defaultFieldResolver
+      const resolve = isRoot || policy ? enterField(resolver, policy, isMutation) : bindField(resolver)
+      return {
+        ...field,
+        resolve,
+        ...(policy && { extensions: { ...field.extensions, [POLICY]: policy } }),
+      }
+    },
+  })
+}
+
+/** String keys survive other plugins' copies of a schema. */
+export const POLICY = 'graphql-durable/policy'
+
+/** In place of graphql's default resolver, so that methods of a source object get `step` as well. */
+export const durableFieldResolver: Resolver = (source, args, context, info) => {
+  if ((typeof source !== 'object' || source === null) && typeof source !== 'function') return undefined
+  const property: unknown = Reflect.get(source, info.fieldName)
+  if (typeof property === 'function') return callMethod(source, args, context, info)
+  // An item's identity has to be known before the fields below it are.
+  if (typeof property === 'object' && property !== null && typeof info.path.prev?.key === 'number') {
+    operationOf(context)?.labels.note(info, source)
+  }
+  return property
+}
+
+const callMethod = bindField(defaultFieldResolver)
+
+/** Root fields and `@durable` fields: they have a scope from the start, and their promises are kept. */
+function enterField(resolver: Resolver, policy: FieldPolicy | null, isMutationRoot: boolean): Resolver {
+  return (source, args, context, info) => {
+    const operation = operationOf(context)
+    if (!operation || operation.phase === 'over' || info.operation.operation === 'subscription') {
+      return resolver(source, args, context, info)
+    }
+    const key = fieldKeyOf(operation, info, source, policy)
+    if (isMutationRoot) assertMayBegin(operation, info)
+    const kept = takeKept(operation, key)
+    if (kept) return awaitField(operation, key, info, kept.scope, kept.value)
+    const scope = new Scope(key, pathOf(info), policy)
+    const step = createStep(operation, scope)
+    operation.run?.pump.openTurn()
+    const value = keep(operation, key, scope, () =>
+      surroundings.run({ scope, host: operation, step, insideStep: null }, resolver, source, args, context, shadowSignal(info, operation)),
+    )
+    return awaitField(operation, key, info, scope, value)
+  }
+}
+
+/** Every other resolver: nothing is entered, and what it returns is kept only where it matters. */
+function bindField(resolver: Resolver): Resolver {
+  return (source, args, context, info) => {
+    const operation = operationOf(context)
+    if (!operation || operation.phase === 'over') return resolver(source, args, context, info)
+    if (operation.kept.size > 0 && operation.run) {
+      const key = operation.labels.keyOf(info, source)
+      const kept = takeKept(operation, key)
+      if (kept) return awaitField(operation, key, info, kept.scope, kept.value)
+    }
+    const outer = cursor
+    const here: Cursor = { operation, source, info, scope: null, step: null }
+    cursor = here
+    let value: unknown
+    try {
+      value = resolver(source, args, context, info)
+    } finally {
+      cursor = outer
+    }
+    if (!isThenable(value) && !here.scope) {
+      if (typeof value === 'object' && value !== null && typeof info.path.prev?.key === 'number') {
+        operation.labels.note(info, source)
+      }
+      return value
+    }
+    if (!here.scope && !operation.run) {
+      // Adopted by a later pass, should there be one.
+      operation.early.push(info, source, { value, scope: null } satisfies Kept)
+      return value
+    }
+    const key = here.scope?.key ?? operation.labels.keyOf(info, source)
+    operation.kept.set(key, { value, scope: here.scope } satisfies Kept)
+    return awaitField(operation, key, info, here.scope, value)
+  }
+}
+
+interface Kept {
+  readonly value: unknown
+  readonly scope: Scope | null
+}
+
+function takeKept(operation: Operation, key: string): Kept | null {
+  const kept = operation.kept.get(key) as Kept | undefined // only this file writes them
+  if (!kept) return null
+  if (kept.value instanceof Thrown) throw kept.value.error
+  return kept
+}
+
+function keep(operation: Operation, key: string, scope: Scope, call: () => unknown): unknown {
+  try {
+    const value = call()
+    operation.kept.set(key, { value, scope } satisfies Kept)
+    return value
+  } catch (error) {
+    operation.kept.set(key, { value: new Thrown(error), scope } satisfies Kept)
+    throw error
+  }
+}
+
+/**
+ * What the executor gets to await: while the request is open, a promise that the switch can reject without the
+ * resolver's noticing.
+ */
+function awaitField(
+  operation: Operation,
+  key: string,
+  info: GraphQLResolveInfo,
+  scope: Scope | null,
+  value: unknown,
+): unknown {
+  if (!isThenable(value)) return value
+  const { pendingFields } = operation
+  if (operation.phase !== 'foreground') {
+    const field: PendingField = { key, path: [], scope: () => scope, reject: null }
+    pendingFields.add(field)
+    const settled = (): void => {
+      pendingFields.delete(field)
+      operation.run?.considerParking()
+    }
+    value.then(settled, settled)
+    return value
+  }
+  return new Promise((resolve, reject) => {
+    const field: PendingField = { key, path: pathOf(info), scope: () => scope, reject }
+    pendingFields.add(field)
+    value.then(
+      (result) => {
+        pendingFields.delete(field)
+        resolve(result)
+      },
+      (error: unknown) => {
+        pendingFields.delete(field)
+        reject(error)
+      },
+    )
+  })
+}
+
+/** After the switch, root fields of a mutation are not begun in the foreground: they have to follow the deferred one. */
+function assertMayBegin(operation: Operation, info: GraphQLResolveInfo): void {
+  if (operation.phase === 'foreground') {
+    operation.foregroundVariables = info.variableValues
+    if (operation.deferring) throw operation.deferral(pathOf(info))
+  } else if (operation.foregroundVariables === info.variableValues) {
+    throw operation.deferral(pathOf(info))
+  }
+}
+
+function fieldKeyOf(
+  operation: Operation,
+  info: GraphQLResolveInfo,
+  source: unknown,
+  policy: FieldPolicy | null,
+): string {
+  // An execution within a resolver (stitching, `delegateToSchema`) uses the same paths again.
+  const enclosing = info.path.prev ? undefined : surroundings.getStore()
+  if (enclosing?.host === operation) operation.labels.rename(info, enclosing.scope.nestedKey(String(info.path.key)))
+  else if (policy?.id !== undefined && isUnaliased(info)) operation.labels.rename(info, fieldById(policy.id))
+  return operation.labels.keyOf(info, source)
+}
+
+/** Aliases tell two uses of one field apart; `@durable(id:)` does not. */
+function isUnaliased(info: GraphQLResolveInfo): boolean {
+  return info.path.key === info.fieldName
+}
+
+/**
+ * The request's abort signal does not reach a run. It stays what it was for an operation that has used no step.
+ */
+function shadowSignal(info: GraphQLResolveInfo, operation: Operation): GraphQLResolveInfo {
+  const given: unknown = Reflect.get(info, 'signal')
+  if (given === undefined || given === null) return info
+  return Object.create(info, {
+    signal: { get: () => (operation.run ? undefined : given), enumerable: true, configurable: true },
+  }) as GraphQLResolveInfo
+}
+
+function pathOf(info: GraphQLResolveInfo): (string | number)[] {
+  const path: (string | number)[] = []
+  for (let at: GraphQLResolveInfo['path'] | undefined = info.path; at; at = at.prev) path.push(at.key)
+  return path.reverse()
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+}

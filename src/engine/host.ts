@@ -1,0 +1,18 @@
+import type { ExecutionResult } from 'graphql'
+import type { Operation } from './operation.ts'
+
+/** A server, as the engine sees it: something that can execute an operation through its own pipeline. */
+export interface Host {
+  /** Runs belong to the server of this name. */
+  readonly name: string
+  /** Resolves once a pass can be made. Nothing is claimed before. */
+  ready(): Promise<void>
+  /** Those of the named request headers that the context's request has. */
+  headers(context: unknown, names: readonly string[]): Record<string, string>
+  /**
+   * One pass: the operation, whole, through the server's pipeline. Hot (`operation.args` is there): with the
+   * foreground's own context and arguments. Cold: with a context made from what the run kept. Rejects, or answers
+   * without having reached the executor, where the server refuses.
+   */
+  pass(operation: Operation): Promise<ExecutionResult>
+}

@@ -1,0 +1,65 @@
+import type { Clock, Timer } from '../core/clock.ts'
+import type { Execution } from './execution.ts'
+
+/** Parked executions whose promises are kept, to go on without a replay. The oldest are evicted first. */
+export class HotCache {
+  readonly #clock: Clock
+  readonly #maxRuns: number
+  readonly #ttlMs: number
+  readonly #evict: (execution: Execution) => void
+  /** In the order in which they were parked. */
+  readonly #parked = new Map<string, Execution>()
+  #timer: Timer | null = null
+
+  constructor(clock: Clock, maxRuns: number, ttlMs: number, evict: (execution: Execution) => void) {
+    this.#clock = clock
+    this.#maxRuns = maxRuns
+    this.#ttlMs = ttlMs
+    this.#evict = evict
+  }
+
+  add(execution: Execution): void {
+    this.#parked.delete(execution.runId)
+    this.#parked.set(execution.runId, execution)
+    while (this.#parked.size > this.#maxRuns) this.#evictOldest()
+    this.#arm()
+  }
+
+  delete(execution: Execution): void {
+    if (this.#parked.get(execution.runId) === execution) this.#parked.delete(execution.runId)
+  }
+
+  epochs(): ReadonlyMap<string, number> {
+    return new Map([...this.#parked.values()].map(({ runId, epoch }) => [runId, epoch]))
+  }
+
+  clear(): void {
+    this.#timer?.cancel()
+    this.#timer = null
+    while (this.#parked.size > 0) this.#evictOldest()
+  }
+
+  #evictOldest(): void {
+    const [oldest] = this.#parked.values()
+    if (!oldest) return
+    this.#parked.delete(oldest.runId)
+    this.#evict(oldest)
+  }
+
+  #arm(): void {
+    const [oldest] = this.#parked.values()
+    if (this.#timer || !oldest) return
+    this.#timer = this.#clock.setTimeout(
+      () => {
+        this.#timer = null
+        const before = this.#clock.now() - this.#ttlMs
+        for (const execution of this.#parked.values()) {
+          if (execution.parkedAt > before) break
+          this.#evictOldest()
+        }
+        this.#arm()
+      },
+      Math.max(1, oldest.parkedAt + this.#ttlMs - this.#clock.now()),
+    )
+  }
+}

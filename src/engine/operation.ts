@@ -1,0 +1,403 @@
+import { Kind, print } from 'graphql'
+import type { DocumentNode, ExecutionArgs, ExecutionResult, GraphQLError } from 'graphql'
+import type { Timer } from '../core/clock.ts'
+import { encode } from '../core/codec.ts'
+import { DurableError } from '../core/errors.ts'
+import { isWithin } from '../core/keys.ts'
+import type { NewRun } from '../store/store.ts'
+import type { ResumedRun } from '../types.ts'
+import type { Engine } from './engine.ts'
+import { Execution } from './execution.ts'
+import type { Abandonment, ExecutionOwner, NewOutcome } from './execution.ts'
+import type { Host } from './host.ts'
+import { Labels } from './labels.ts'
+import { deferredResult } from './deferred.ts'
+import { encodeResult, statusOf } from './result.ts'
+import type { Scope } from './scope.ts'
+
+/**
+ * One operation in this process, through all of its passes.
+ *
+ * - `foreground`: the request is open. What the executor awaits for a field can be rejected (the switch), while the
+ *   resolver's own promise goes on and is kept.
+ * - `background`: the request has been answered with the deferred payload, or there never was one (a cold resume). A
+ *   pass hands out the promises that are kept, and its answer is the run's result.
+ * - `over`: answered without a run, or the execution is over.
+ */
+type Phase = 'foreground' | 'background' | 'over'
+
+/** A resolver's promise that has not settled. */
+export interface PendingField {
+  readonly key: string
+  readonly path: readonly (string | number)[]
+  /** Null where the field has not used a tool. */
+  readonly scope: () => Scope | null
+  /** Rejects what the executor awaits; null in a background pass. */
+  readonly reject: ((error: GraphQLError) => void) | null
+}
+
+/** What a run keeps of its request, encoded. */
+export interface RunInput {
+  readonly document: string
+  readonly operationName: string | null
+  readonly variables: Readonly<Record<string, unknown>>
+  readonly headers: Readonly<Record<string, string>>
+  readonly captured: unknown
+}
+
+/** A request whose executor does not come to its end by then is answered without the executor. */
+const COARSE_AFTER_MS = 100
+const MAX_RESUME_FAILURES = 10
+
+export class Operation implements ExecutionOwner {
+  readonly engine: Engine
+  readonly host: Host
+  readonly startedAt: number
+  /** The executor's arguments, as they came to the plugin. In a cold pass, once it has reached the executor. */
+  args: ExecutionArgs | null
+  /** Resolvers' results by scope key: what is under way or done is handed to the next pass. */
+  readonly kept = new Map<string, unknown>()
+  /** Results of resolvers that were called before there was a run: (info, source, result). Keyed when there is one. */
+  readonly early: unknown[] = []
+  labels: Labels
+  readonly pendingFields = new Set<PendingField>()
+  /** Root fields that have finished, executed field by field, before there was a run (I10). */
+  readonly carried: NewOutcome[] = []
+  /** What was rejected with the switch, by path. */
+  readonly deferred: GraphQLError[] = []
+  /** The responses of root fields that have finished, executed field by field (I10). */
+  readonly finished = new Map<string, ExecutionResult>()
+  /** Answers the request without waiting for the executor. */
+  answerEarly: (result: ExecutionResult) => void = () => {}
+  /** The coerced variables of the foreground's execution: tells a resolver call of a foreground that was left behind. */
+  foregroundVariables: unknown = null
+  input: RunInput | null
+  phase: Phase
+  reached = false
+  #execution: Execution | null = null
+  #passing = false
+  #deferAfter: Timer | null = null
+  #coarse: Timer | null = null
+  #heldMs = 0
+  #heldUntil = 0
+  #resumeFailures = 0
+  #failedWith: DurableError | null = null
+
+  constructor(engine: Engine, host: Host, args: ExecutionArgs | null, input: RunInput | null) {
+    this.engine = engine
+    this.host = host
+    this.args = args
+    this.input = input
+    this.phase = args ? 'foreground' : 'background'
+    this.startedAt = engine.clock.now()
+    this.labels = new Labels(engine.options.identify)
+  }
+
+  /** The execution, if a tool has been called. */
+  get run(): Execution | null {
+    return this.#execution
+  }
+
+  get deferring(): boolean {
+    return this.deferred.length > 0 || this.#failedWith !== null
+  }
+
+  /** Set where the run ended while the request was open, and there is nothing to follow. */
+  get endStatus(): 'CANCELLED' | 'FAILED' | null {
+    if (this.#failedWith === null || this.#failedWith.code === 'DURABLE_STORE_UNAVAILABLE') return null
+    return this.#failedWith.code === 'DURABLE_RUN_CANCELLED' ? 'CANCELLED' : 'FAILED'
+  }
+
+  get context(): unknown {
+    return this.args?.contextValue
+  }
+
+  /** For the engine: a run that was loaded from the store. */
+  attach(execution: Execution, resumeFailures: number): void {
+    this.#execution = execution
+    this.#resumeFailures = resumeFailures
+  }
+
+  /** The run's execution; the first tool call makes it. */
+  execution(): Execution | null {
+    if (this.#execution || this.phase === 'over' || !this.args) return this.#execution
+    this.engine.assertOpen()
+    this.input = this.#captureInput(this.args)
+    const beganAt = this.engine.storeNow()
+    const timeoutMs = this.engine.options.timeoutMs
+    this.#execution = new Execution(this.engine, {
+      runId: `run_${this.engine.clock.randomId()}`,
+      epoch: 1,
+      owner: this,
+      created: false,
+      beganAt,
+      timeoutAt: timeoutMs === null ? null : beganAt + timeoutMs,
+      journal: [],
+      waits: [],
+      carried: this.carried,
+    })
+    this.engine.adopt(this)
+    this.#keepEarly()
+    const leftMs = this.engine.options.deferAfterMs - (this.engine.clock.now() - this.startedAt)
+    this.#deferAfter = this.engine.clock.setTimeout(() => void this.deferAll(), Math.max(0, leftMs))
+    return this.#execution
+  }
+
+  // ---- The request is open
+
+  mayHold(endsInMs: number | null, scope: Scope): boolean {
+    if (endsInMs === null) return false
+    // Not worth two commits: the lease is kept for as long.
+    if (this.phase !== 'foreground') return endsInMs < 100
+    const now = this.engine.clock.now()
+    const from = Math.max(now, this.#heldUntil)
+    const extraMs = Math.max(0, now + endsInMs - from)
+    if (this.#heldMs + extraMs > (scope.policy?.holdMs ?? this.engine.options.holdMs)) return false
+    this.#heldMs += extraMs
+    this.#heldUntil = Math.max(this.#heldUntil, now + endsInMs)
+    return true
+  }
+
+  /** The switch, for one field. Its wait is committed. */
+  defer(scope: Scope): void {
+    if (this.phase !== 'foreground') return
+    const fields = [...this.pendingFields].filter((field) => field.scope() === scope)
+    const below = fields.length > 0 ? fields : [...this.pendingFields].filter((field) => isWithin(`${field.key}>`, scope.key))
+    if (below.length > 0) for (const field of below) this.#deferField(field)
+    // The executor awaits something that it cannot be told about: a resolver that began before there was a run.
+    else this.#answerWithoutExecutor(0)
+  }
+
+  /** The switch, for whatever is running. */
+  async deferAll(): Promise<void> {
+    if (this.phase !== 'foreground' || !this.#execution) return
+    await this.#execution.committed()
+    if (this.phase !== 'foreground') return
+    for (const field of this.pendingFields) this.#deferField(field)
+    this.#answerWithoutExecutor(COARSE_AFTER_MS)
+  }
+
+  /** The entry of a field that is pending. */
+  deferral(path: readonly (string | number)[]): GraphQLError {
+    const error =
+      this.#failedWith === null
+        ? new DurableError('DURABLE_DEFERRED', `"${path.join('.')}" is still running. Follow the run by its id.`, {
+            path,
+            extensions: { runId: this.#execution?.runId },
+          })
+        : new DurableError(this.#failedWith.code, this.#failedWith.message, { path, extensions: this.#failedWith.extensions })
+    this.deferred.push(error)
+    return error
+  }
+
+  /**
+   * The foreground's answer has been through every plugin. Where the operation was deferred, its entries are put back
+   * in (masking may have erased them), and the background pass begins.
+   */
+  onForegroundResult(result: ExecutionResult): ExecutionResult {
+    if (this.phase !== 'foreground') return result
+    const execution = this.#execution
+    this.#closeForeground()
+    if (!execution) {
+      this.phase = 'over'
+      return result
+    }
+    this.phase = 'background'
+    if (this.#failedWith) return deferredResult(this, result)
+    if (!this.deferring) {
+      execution.end(statusOf(result), encodeResult(result))
+      return result
+    }
+    this.engine.onDeferred(this)
+    const answer = deferredResult(this, result)
+    this.pass()
+    return answer
+  }
+
+  /** The executor, or a plugin, threw: there is no answer that could be the run's result. */
+  onForegroundFailed(): void {
+    if (this.phase !== 'foreground') return
+    this.#closeForeground()
+    this.phase = this.#execution ? 'background' : 'over'
+    this.pass()
+  }
+
+  // ---- A background pass
+
+  /** Begins a background pass, unless one is under way. */
+  pass(): void {
+    if (this.#passing || this.phase !== 'background' || this.#execution?.state !== 'live') return
+    this.#passing = true
+    void this.#pass(this.#execution)
+  }
+
+  async #pass(execution: Execution): Promise<void> {
+    // From here to the executor nothing of the run is in flight, and yet it must not be parked.
+    const release = execution.holdLease()
+    this.reached = false
+    this.onReached = release
+    this.labels = new Labels(this.engine.options.identify)
+    let outcome: { result: ExecutionResult } | { error: unknown }
+    try {
+      outcome = { result: await this.host.pass(this) }
+    } catch (error) {
+      outcome = { error }
+    }
+    this.#passing = false
+    if (this.reached && 'result' in outcome) execution.end(statusOf(outcome.result), encodeResult(outcome.result))
+    else this.#onPassRefused(execution, outcome)
+    release()
+  }
+
+  /** A background pass has got through to the executor. */
+  onReached: () => void = () => {}
+
+  mayPark(): boolean {
+    if (this.phase !== 'background' || this.pendingFields.size === 0) return false
+    if (!this.#passing || !this.reached) return false
+    for (const field of this.pendingFields) if (!((field.scope()?.pendingTools ?? 0) > 0)) return false
+    return true
+  }
+
+  onAbandoned(why: Abandonment): void {
+    this.#deferAfter?.cancel()
+    if (this.phase !== 'foreground') {
+      this.phase = 'over'
+      return
+    }
+    if (why.kind === 'failed') this.#failedWith = why.error
+    for (const field of this.pendingFields) this.#deferField(field)
+    this.#answerWithoutExecutor(COARSE_AFTER_MS)
+  }
+
+  newRun(): Omit<NewRun, 'beganAgoMs'> {
+    const { options } = this.engine
+    return {
+      server: this.host.name,
+      operationName: this.input?.operationName ?? null,
+      owner: this.#owner,
+      version: options.version,
+      timeoutMs: options.timeoutMs,
+      input: this.#encodedInput,
+    }
+  }
+
+  /** What the context functions are told. */
+  get resumed(): ResumedRun {
+    return {
+      id: this.#execution?.runId ?? '',
+      operationName: this.input?.operationName ?? null,
+      owner: this.#owner,
+      version: this.engine.options.version,
+    }
+  }
+
+  #owner: string | null = null
+  #encodedInput = ''
+
+  /** For the engine: what the store kept. */
+  restoreOwner(owner: string | null): void {
+    this.#owner = owner
+  }
+
+  #captureInput(args: ExecutionArgs): RunInput {
+    const { context, owner } = this.engine.options
+    const input: RunInput = {
+      document: sourceOf(args.document),
+      operationName: args.operationName ?? onlyOperationName(args.document),
+      variables: { ...args.variableValues },
+      headers: this.host.headers(args.contextValue, context.headers ?? []),
+      captured: context.capture?.(args.contextValue) ?? null,
+    }
+    this.#owner = owner?.(args.contextValue) ?? null
+    this.#encodedInput = encode(input, 'the variables and what context.capture returned')
+    return input
+  }
+
+  /** Gives keys to what was called before there was a run: a later pass takes it over. */
+  #keepEarly(): void {
+    for (let at = 0; at < this.early.length; at += 3) {
+      // Written in threes by the resolvers' wrapper.
+      const info = this.early[at] as Parameters<Labels['keyOf']>[0]
+      this.kept.set(this.labels.keyOf(info, this.early[at + 1]), this.early[at + 2])
+    }
+    this.early.length = 0
+  }
+
+  #deferField(field: PendingField): void {
+    this.pendingFields.delete(field)
+    field.reject?.(this.deferral(field.path))
+  }
+
+  #answerWithoutExecutor(afterMs: number): void {
+    this.#coarse ??= this.engine.clock.setTimeout(() => {
+      if (this.phase !== 'foreground' || !this.args) return
+      for (const key of rootKeys(this.args)) {
+        if (!this.deferred.some((entry) => entry.path?.[0] === key)) this.deferral([key])
+      }
+      this.answerEarly({ data: null, errors: [...this.deferred] })
+    }, afterMs)
+  }
+
+  #closeForeground(): void {
+    this.#deferAfter?.cancel()
+    this.#coarse?.cancel()
+  }
+
+  /** A refusal is never a run's result: the pass is tried again, and then the run fails with its cause. */
+  #onPassRefused(execution: Execution, outcome: { result: ExecutionResult } | { error: unknown }): void {
+    if (this.phase === 'over') return
+    const reason = refusalReason(outcome)
+    const failures = ++this.#resumeFailures
+    const final = isFinal(outcome) || failures >= MAX_RESUME_FAILURES
+    this.engine.options.warn(final ? 'A run could not be resumed.' : 'A run could not be resumed; it is tried again.', {
+      runId: execution.runId,
+      failures,
+      reason,
+    })
+    if (final) {
+      const visible = isFinal(outcome) ? ` ${reason}` : ''
+      execution.fail('DURABLE_RESUME_FAILED', `The operation could not be carried on.${visible}`, reason)
+    } else {
+      execution.park(this.engine.resumeDelayMs(failures), { resumeFailures: failures, note: reason })
+    }
+  }
+}
+
+/** The operation can never be resumed: it is not valid for the schema any more. */
+export class InvalidDocument extends Error {
+  override readonly name = 'InvalidDocument'
+}
+
+function isFinal(outcome: { result: ExecutionResult } | { error: unknown }): boolean {
+  return 'error' in outcome && outcome.error instanceof InvalidDocument
+}
+
+function refusalReason(outcome: { result: ExecutionResult } | { error: unknown }): string {
+  if ('error' in outcome) return outcome.error instanceof Error ? outcome.error.message : String(outcome.error)
+  const messages = outcome.result.errors?.map((error) => error.message).join('; ')
+  return `The server answered without executing the operation${messages ? `: ${messages}` : ''}.`
+}
+
+/** The text as the client sent it, where the parser kept it. */
+function sourceOf(document: DocumentNode): string {
+  return document.loc?.source.body ?? print(document)
+}
+
+function onlyOperationName(document: DocumentNode): string | null {
+  const names = document.definitions.flatMap((node) =>
+    node.kind === Kind.OPERATION_DEFINITION ? [node.name?.value ?? null] : [],
+  )
+  return names.length === 1 ? (names[0] ?? null) : null
+}
+
+function rootKeys(args: ExecutionArgs): string[] {
+  const operation = args.document.definitions.find(
+    (node) =>
+      node.kind === Kind.OPERATION_DEFINITION && (!args.operationName || node.name?.value === args.operationName),
+  )
+  if (operation?.kind !== Kind.OPERATION_DEFINITION) return []
+  return operation.selectionSet.selections.flatMap((node) =>
+    node.kind === Kind.FIELD && node.name.value !== '__typename' ? [node.alias?.value ?? node.name.value] : [],
+  )
+}

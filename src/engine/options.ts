@@ -1,0 +1,78 @@
+import { DEFAULT_BACKOFF, retryByDefault } from '../core/backoff.ts'
+import type { Backoff, RetryPolicy } from '../core/backoff.ts'
+import { toMs } from '../core/duration.ts'
+import type { BackoffOptions, ContextOptions, DurableOptions } from '../types.ts'
+
+/** The options with every default filled in and every duration in milliseconds. */
+export interface EngineOptions extends RetryPolicy {
+  readonly holdMs: number
+  readonly deferAfterMs: number
+  readonly maxHoldMs: number
+  readonly timeoutMs: number | null
+  readonly version: string | null
+  readonly retentionMs: number
+  readonly stepBytes: number
+  readonly runBytes: number
+  readonly maxSteps: number
+  readonly worker: { readonly concurrency: number } | null
+  readonly leaseMs: number
+  readonly pollMs: number
+  readonly hotRuns: number
+  readonly hotTtlMs: number
+  readonly path: string | null
+  readonly identify: NonNullable<DurableOptions['identify']>
+  readonly owner: DurableOptions['owner']
+  readonly context: ContextOptions<unknown, unknown>
+  readonly warn: (message: string, details: Readonly<Record<string, unknown>>) => void
+}
+
+export function resolveOptions(options: DurableOptions): EngineOptions {
+  const worker = options.worker === false ? null : (options.worker ?? {})
+  return {
+    holdMs: toMs(options.hold ?? '1s', 'hold'),
+    deferAfterMs: toMs(options.deferAfter ?? '25s', 'deferAfter'),
+    maxHoldMs: toMs(options.maxHold ?? '5m', 'maxHold'),
+    retries: count(options.retries ?? 3, 'retries'),
+    backoff: resolveBackoff(options.backoff, DEFAULT_BACKOFF),
+    retryIf: options.retryIf ?? retryByDefault,
+    timeoutMs: options.timeout === undefined ? null : toMs(options.timeout, 'timeout'),
+    version: options.version ?? null,
+    retentionMs: toMs(options.retention ?? '7d', 'retention'),
+    stepBytes: count(options.limits?.stepBytes ?? 4 * 1024 * 1024, 'limits.stepBytes'),
+    runBytes: count(options.limits?.runBytes ?? 32 * 1024 * 1024, 'limits.runBytes'),
+    maxSteps: count(options.limits?.steps ?? 100_000, 'limits.steps'),
+    worker: worker && { concurrency: count(worker.concurrency ?? 64, 'worker.concurrency') },
+    leaseMs: toMs(worker?.lease ?? '15s', 'worker.lease'),
+    pollMs: toMs(worker?.pollInterval ?? '1s', 'worker.pollInterval'),
+    hotRuns: count(options.hot?.runs ?? 10_000, 'hot.runs'),
+    hotTtlMs: toMs(options.hot?.ttl ?? '1m', 'hot.ttl'),
+    path: options.path === undefined ? '/graphql/runs' : options.path,
+    identify: options.identify ?? identityOf,
+    owner: options.owner,
+    // The context functions are typed against each other in DurableOptions; the engine only passes values through.
+    context: (options.context ?? {}) as ContextOptions<unknown, unknown>,
+    warn: options.onWarning ?? ((message, details) => console.warn(`[graphql-durable] ${message}`, details)),
+  }
+}
+
+export function resolveBackoff(options: BackoffOptions | undefined, base: Backoff): Backoff {
+  if (!options) return base
+  return {
+    initialMs: options.initial === undefined ? base.initialMs : toMs(options.initial, 'backoff.initial'),
+    factor: options.factor ?? base.factor,
+    maxMs: options.max === undefined ? base.maxMs : toMs(options.max, 'backoff.max'),
+    jitter: options.jitter ?? base.jitter,
+  }
+}
+
+function count(value: number, what: string): number {
+  if (!Number.isInteger(value) || value < 0) {
+    throw new TypeError(`Expected ${what} to be a whole number from 0, but got ${String(value)}.`)
+  }
+  return value
+}
+
+function identityOf(source: unknown): string | number | null {
+  if (typeof source !== 'object' || source === null || !('id' in source)) return null
+  return typeof source.id === 'string' || typeof source.id === 'number' ? source.id : null
+}

@@ -1,0 +1,105 @@
+import { decode } from '../core/codec.ts'
+import { isGraphQLError } from '../core/codec.ts'
+import { parseKey } from '../core/keys.ts'
+import { isEnded } from '../store/store.ts'
+import type { OutcomeRecord, RunView, WaitRecord } from '../store/store.ts'
+import { publicStatus } from '../types.ts'
+import type { RunSnapshot, StepSnapshot, WaitSnapshot } from '../types.ts'
+import { retryAfterMs } from './deferred.ts'
+import type { Execution } from './execution.ts'
+import { decodeResult } from './result.ts'
+
+/** A run as users and clients see it. `execution`: where this process is advancing it, for what is in flight. */
+export function toSnapshot(view: RunView, execution: Execution | null): RunSnapshot {
+  const { run, at } = view
+  const ended = isEnded(run.status)
+  const waits = ended ? [] : view.waits.filter((wait) => !isOver(wait, at)).map(waitSnapshot)
+  return {
+    id: run.id,
+    status: publicStatus(run.status),
+    operationName: run.operationName,
+    owner: run.owner,
+    version: run.version,
+    result: view.result === null ? null : (decodeResult(view.result).result as RunSnapshot['result']), // formatted errors
+    waitingOn: waits,
+    steps: [
+      ...(view.journal ?? []).map(finishedStep),
+      ...(ended ? [] : view.waits.map(waitingStep)),
+      ...(execution && !ended ? runningSteps(execution) : []),
+    ].filter(onePerKey()),
+    retryAfterMs: ended ? null : retryAfterMs(waits, at),
+    createdAt: new Date(run.createdAt),
+    updatedAt: new Date(run.updatedAt),
+    endedAt: run.endedAt === null ? null : new Date(run.endedAt),
+    note: run.note,
+  }
+}
+
+/** A retry whose time has come is an attempt under way, and no wait any more. */
+function isOver(wait: WaitRecord, at: number): boolean {
+  return wait.kind === 'RETRY' && wait.until !== null && wait.until <= at
+}
+
+function waitSnapshot(wait: WaitRecord): WaitSnapshot {
+  return {
+    ...parseKey(wait.key),
+    kind: wait.kind,
+    event: wait.event,
+    since: new Date(wait.since),
+    until: wait.until === null ? null : new Date(wait.until),
+  }
+}
+
+function finishedStep(outcome: OutcomeRecord): StepSnapshot {
+  const value = outcome.kind === 'FIELD' ? null : decode(outcome.body)
+  return {
+    id: outcome.key,
+    ...parseKey(outcome.key),
+    kind: outcome.kind,
+    status: outcome.ok ? 'COMPLETED' : 'FAILED',
+    attempts: outcome.attempts,
+    output: outcome.ok ? (value ?? null) : null,
+    error: outcome.ok ? null : visibleError(value),
+    startedAt: new Date(outcome.committedAt - outcome.tookMs),
+    endedAt: new Date(outcome.committedAt),
+  }
+}
+
+/** What a step threw may be internal: only what was made for clients is shown. */
+function visibleError(error: unknown): NonNullable<StepSnapshot['error']> {
+  if (!isGraphQLError(error)) return { message: 'Unexpected error.' }
+  return { message: error.message, ...(Object.keys(error.extensions).length > 0 && { extensions: error.extensions }) }
+}
+
+function waitingStep(wait: WaitRecord): StepSnapshot {
+  return {
+    id: wait.key,
+    ...parseKey(wait.key),
+    kind: wait.kind === 'RETRY' ? 'RUN' : wait.kind === 'RUN' ? 'INVOKE' : wait.kind,
+    status: 'WAITING',
+    attempts: wait.attempts,
+    output: null,
+    error: null,
+    startedAt: new Date(wait.since),
+    endedAt: null,
+  }
+}
+
+function runningSteps(execution: Execution): StepSnapshot[] {
+  return [...execution.attempts].map(([key, { startedAt, attempt }]) => ({
+    id: key,
+    ...parseKey(key),
+    kind: 'RUN' as const,
+    status: 'RUNNING' as const,
+    attempts: attempt,
+    output: null,
+    error: null,
+    startedAt: new Date(startedAt),
+    endedAt: null,
+  }))
+}
+
+function onePerKey(): (step: StepSnapshot) => boolean {
+  const seen = new Set<string>()
+  return ({ id }) => !seen.has(id) && Boolean(seen.add(id))
+}

@@ -1,0 +1,215 @@
+import type { Timer } from '../core/clock.ts'
+import type { BeatReceipt, StoreSession } from '../store/store.ts'
+import type { Engine } from './engine.ts'
+import { outsideOfRequests } from './pump.ts'
+
+/** How often a process says that it is alive; a lease covers many beats. */
+const MAX_BEAT_MS = 1000
+const BEATS_PER_LEASE = 5
+/** How often ended runs and old events are pruned. */
+const PRUNE_MS = 10 * 60_000
+/** A seq that no execution reaches: gives back a lease that nobody here knows. */
+const RELEASE_SEQ = 2 ** 31 - 1
+
+/**
+ * Claims runs that are due and hands them to the engine; says that the process is alive; frees the runs of processes
+ * that are not. With `worker: false` it only beats, and claims what it is asked for.
+ */
+export class Worker {
+  readonly #engine: Engine
+  readonly #session: StoreSession
+  readonly #timers = new Set<Timer>()
+  readonly #claiming = new Set<string>()
+  /** Runs that this worker carries on: they take up its concurrency. */
+  readonly #carried = new Set<string>()
+  /** Held runs that nobody here knew at the last beat: (run, epoch). */
+  #strays = new Set<string>()
+  #polling = false
+  #again = false
+  #stopped = false
+  #next: { timer: Timer; at: number } | null = null
+  #confirmedAt: number
+
+  constructor(engine: Engine, session: StoreSession) {
+    this.#engine = engine
+    this.#session = session
+    this.#confirmedAt = engine.clock.now()
+  }
+
+  /** The store has heard from this process within its lease. */
+  get confirmed(): boolean {
+    return this.#engine.clock.now() - this.#confirmedAt < this.#engine.options.leaseMs
+  }
+
+  start(): void {
+    outsideOfRequests(() => {
+      const beatMs = Math.min(MAX_BEAT_MS, this.#engine.options.leaseMs / BEATS_PER_LEASE)
+      this.#every(beatMs, () => this.#beat())
+      this.#every(PRUNE_MS, () => this.#prune())
+      if (!this.#engine.options.worker) return
+      this.#every(this.#engine.options.pollMs, () => this.#reap())
+      void this.#reap().then(() => this.wake())
+    })
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#next?.timer.cancel()
+    for (const timer of this.#timers) timer.cancel()
+    this.#timers.clear()
+  }
+
+  /** Something may be due. */
+  wake(): void {
+    if (this.#stopped || !this.#engine.options.worker) return
+    this.#again = true
+    if (!this.#polling) outsideOfRequests(() => void this.#poll())
+  }
+
+  /** Something will be due then. */
+  wakeIn(inMs: number): void {
+    const at = this.#engine.clock.now() + inMs
+    if (this.#stopped || (this.#next && this.#next.at <= at)) return
+    this.#next?.timer.cancel()
+    const timer = outsideOfRequests(() =>
+      this.#engine.clock.setTimeout(() => {
+        this.#next = null
+        this.wake()
+      }, inMs),
+    )
+    this.#next = { timer, at }
+  }
+
+  /** An execution was parked or is over: there may be room for another. */
+  onReleased(): void {
+    for (const runId of this.#carried) {
+      const state = this.#engine.find(runId)?.run?.state
+      if (state === undefined || state === 'over' || state === 'parked') this.#carried.delete(runId)
+    }
+    if (this.#full) {
+      this.#full = false
+      this.wake()
+    }
+  }
+
+  #full = false
+
+  async claimOne(runId: string, evenIfNotDue: boolean): Promise<void> {
+    if (this.#claiming.has(runId) || this.#stopped) return
+    this.#claiming.add(runId)
+    try {
+      if (!this.#engine.options.worker) await this.#session.reap()
+      const receipt = await this.#session.claim({ limit: 1, runId, evenIfNotDue, hot: this.#engine.hotEpochs() })
+      this.#engine.onStoreTime(receipt.at)
+      for (const claimed of receipt.claimed) await this.#engine.carryOn(claimed)
+    } catch (error) {
+      this.#warn('A run could not be claimed.', error)
+    } finally {
+      this.#claiming.delete(runId)
+    }
+  }
+
+  async #poll(): Promise<void> {
+    this.#polling = true
+    try {
+      while (this.#again && !this.#stopped) {
+        this.#again = false
+        await this.#claimDue()
+      }
+    } catch (error) {
+      this.#warn('Due runs could not be claimed.', error)
+      this.wakeIn(this.#engine.options.pollMs)
+    } finally {
+      this.#polling = false
+    }
+  }
+
+  async #claimDue(): Promise<void> {
+    const { worker, pollMs } = this.#engine.options
+    if (!worker || !this.#engine.canClaim) return
+    const limit = worker.concurrency - this.#carried.size
+    this.#full = limit <= 0
+    if (this.#full) return
+    const receipt = await this.#session.claim({ limit, hot: this.#engine.hotEpochs() })
+    this.#engine.onStoreTime(receipt.at)
+    for (const claimed of receipt.claimed) {
+      this.#carried.add(claimed.run.id)
+      await this.#engine.carryOn(claimed)
+    }
+    if (receipt.claimed.length === limit) this.#again = true
+    const nextInMs = receipt.nextDueAt === null ? pollMs : Math.max(0, receipt.nextDueAt - receipt.at)
+    this.wakeIn(Math.min(pollMs, nextInMs))
+  }
+
+  async #beat(): Promise<void> {
+    const receipt = await this.#session.beat()
+    const wasConfirmed = this.confirmed
+    this.#confirmedAt = this.#engine.clock.now()
+    this.#engine.onStoreTime(receipt.at)
+    if (!wasConfirmed) this.#engine.onConfirmed()
+    await this.#reconcile(receipt)
+  }
+
+  /** Compares what the store believes with what is known here. */
+  async #reconcile({ held }: BeatReceipt): Promise<void> {
+    const strays = new Set<string>()
+    for (const { runId, epoch, signalled } of held) {
+      const run = this.#engine.find(runId)?.run
+      if (run && run.state !== 'over') {
+        if (signalled && run.epoch === epoch) run.waits.scan()
+        continue
+      }
+      if (this.#claiming.has(runId)) continue
+      const stray = `${runId} ${epoch}`
+      // Seen twice: it is not just on its way from a claim into memory.
+      if (this.#strays.has(stray)) await this.#release(runId, epoch)
+      else strays.add(stray)
+    }
+    this.#strays = strays
+  }
+
+  /** A run that this process holds and does not know (an answer was lost, a failing store): somebody else may go on. */
+  async #release(runId: string, epoch: number): Promise<void> {
+    await this.#session.commit([
+      {
+        runId,
+        epoch,
+        seq: RELEASE_SEQ,
+        create: null,
+        outcomes: [],
+        opens: [],
+        closes: [],
+        next: { kind: 'park', wakeInMs: 0 },
+      },
+    ])
+    this.wake()
+  }
+
+  async #reap(): Promise<void> {
+    if ((await this.#session.reap()) > 0) this.wake()
+  }
+
+  async #prune(): Promise<void> {
+    for (let more = true; more && !this.#stopped; ) {
+      more = (await this.#session.prune(this.#engine.options.retentionMs)).more
+    }
+  }
+
+  #every(ms: number, work: () => Promise<void>): void {
+    const timer = this.#engine.clock.setTimeout(() => {
+      this.#timers.delete(timer)
+      if (this.#stopped) return
+      work()
+        .catch((error: unknown) => this.#warn('The store did not answer.', error))
+        .finally(() => {
+          if (!this.#stopped) this.#every(ms, work)
+        })
+    }, ms)
+    this.#timers.add(timer)
+  }
+
+  #warn(message: string, error: unknown): void {
+    if (this.#stopped) return
+    this.#engine.options.warn(message, { reason: error instanceof Error ? error.message : String(error) })
+  }
+}

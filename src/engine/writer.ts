@@ -1,0 +1,109 @@
+import type { Clock } from '../core/clock.ts'
+import { StoreError } from '../store/store.ts'
+import type { CommitReceipt, RunCommit, StoreSession } from '../store/store.ts'
+
+/** Whoever has something to commit: an execution. */
+export interface Author {
+  /** What has gathered since the last time, or null. Called once per batch. */
+  takeCommit(): RunCommit | null
+  onCommitted(commit: RunCommit, at: number, signalled: boolean): void
+  /** The store refused it: somebody else has the run, or it has ended (I3). */
+  onRefused(commit: RunCommit): void
+  onStoreFailure(commit: RunCommit, error: StoreError): void
+}
+
+/** Runs per batch: a transaction's length is what everybody else waits for. */
+const MAX_BATCH = 500
+const FIRST_RETRY_MS = 10
+const MAX_RETRY_MS = 1000
+
+/**
+ * The one writer of a store: commits what has gathered while the previous commit was under way, one transaction for
+ * many runs (group commit). SQLite's commits block the event loop, so nothing would gather by itself: a batch is
+ * collected until the next `setImmediate`.
+ */
+export class Writer {
+  readonly #session: StoreSession
+  readonly #clock: Clock
+  /** How long a failing store is tried again before the runs are told. */
+  readonly #patienceMs: number
+  readonly #dirty = new Set<Author>()
+  #flushing = false
+
+  constructor(session: StoreSession, clock: Clock, patienceMs: number) {
+    this.#session = session
+    this.#clock = clock
+    this.#patienceMs = patienceMs
+  }
+
+  /** The author has something new for the next batch. */
+  write(author: Author): void {
+    this.#dirty.add(author)
+    if (this.#flushing) return
+    this.#flushing = true
+    setImmediate(() => void this.#flush())
+  }
+
+  async #flush(): Promise<void> {
+    try {
+      while (this.#dirty.size > 0) {
+        const batch = this.#collect()
+        if (batch.length > 0) await this.#commit(batch)
+      }
+    } finally {
+      this.#flushing = false
+    }
+  }
+
+  #collect(): Part[] {
+    const batch: Part[] = []
+    for (const author of this.#dirty) {
+      this.#dirty.delete(author)
+      const commit = author.takeCommit()
+      if (commit) batch.push({ author, commit })
+      if (batch.length === MAX_BATCH) break
+    }
+    return batch
+  }
+
+  async #commit(batch: readonly Part[]): Promise<void> {
+    const giveUpAt = this.#clock.now() + this.#patienceMs
+    for (let delay = FIRST_RETRY_MS; ; delay = Math.min(MAX_RETRY_MS, delay * 2)) {
+      try {
+        const receipt = await this.#session.commit(batch.map((part) => part.commit))
+        return distribute(batch, receipt)
+      } catch (thrown) {
+        const error = asStoreError(thrown)
+        // What the store will never take must not hold up the others: alone it is told, in company each is tried alone.
+        if (error.kind === 'rejected' && batch.length > 1) {
+          for (const part of batch) await this.#commit([part])
+          return
+        }
+        if (error.kind !== 'transient' || this.#clock.now() >= giveUpAt) {
+          for (const { author, commit } of batch) author.onStoreFailure(commit, error)
+          return
+        }
+        await new Promise<void>((resolve) => this.#clock.setTimeout(resolve, delay))
+      }
+    }
+  }
+}
+
+interface Part {
+  readonly author: Author
+  readonly commit: RunCommit
+}
+
+function distribute(batch: readonly Part[], receipt: CommitReceipt): void {
+  for (const { author, commit } of batch) {
+    const accepted = receipt.accepted.get(commit.runId)
+    if (accepted) author.onCommitted(commit, receipt.at, accepted.signalled)
+    else author.onRefused(commit)
+  }
+}
+
+export function asStoreError(thrown: unknown): StoreError {
+  return thrown instanceof StoreError
+    ? thrown
+    : new StoreError('broken', 'The store threw something that is no StoreError.', { cause: thrown })
+}

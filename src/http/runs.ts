@@ -1,0 +1,88 @@
+import { createAccess, isRunId } from '../../schema/access.ts'
+import type { Engine } from '../engine/engine.ts'
+import { decodeResult } from '../engine/result.ts'
+import type { StoredResult } from '../engine/result.ts'
+import type { DurableOptions, Runs, RunSnapshot } from '../types.ts'
+
+export interface RunRequestServices {
+  readonly engine: Engine
+  readonly runs: Runs
+  readonly options: DurableOptions
+}
+
+const NO_STORE = { 'cache-control': 'no-store' }
+
+/**
+ * `GET {path}/{runId}?wait=30`: the operation's own response once it has ended, 202 and `Retry-After` before. A run
+ * that does not exist and one that the caller may not see are both 404 (I9).
+ */
+export async function handleRunRequest(
+  { engine, runs, options }: RunRequestServices,
+  request: Request,
+  context: unknown,
+): Promise<Response> {
+  const url = new URL(request.url, 'http://localhost')
+  const id = runIdIn(url.pathname, engine.options.path)
+  if (id === null) return problem(404, 'There is nothing here.')
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    return problem(405, 'Expected GET.', { allow: 'GET, HEAD' })
+  }
+  const waitMs = waitIn(url)
+  if (waitMs === null) return problem(400, 'Expected wait to be a number of seconds from 0.')
+  if (!isRunId(id)) return problem(404, 'There is no such run.')
+  const access = createAccess(options)
+  const visible = await access.findRun(runs, id, context)
+  if (!visible) return problem(404, 'There is no such run.')
+  const timeout = Math.min(waitMs, engine.options.maxHoldMs)
+  const run = visible.endedAt ? visible : await runs.wait(id, { timeout, signal: request.signal })
+  if (!run || !(await access.canRead(run, context))) return problem(404, 'There is no such run.')
+  if (!run.endedAt) return pending(run)
+  const session = await engine.session()
+  const stored = (await session.read(id, { result: true }))?.result
+  return stored == null ? problem(404, 'There is no such run.') : finished(decodeResult(stored))
+}
+
+/** The id in `{path}/{id}`, or null where the path is another. */
+export function runIdIn(pathname: string, path: string | null): string | null {
+  if (path === null || !pathname.startsWith(`${path}/`)) return null
+  const id = pathname.slice(path.length + 1)
+  return id === '' || id.includes('/') ? null : decodeId(id)
+}
+
+function decodeId(id: string): string {
+  try {
+    return decodeURIComponent(id)
+  } catch {
+    return id
+  }
+}
+
+function waitIn(url: URL): number | null {
+  const wait = url.searchParams.get('wait')
+  if (wait === null) return 0
+  const seconds = Number(wait)
+  return wait.trim() !== '' && Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : null
+}
+
+function finished({ result, http }: StoredResult): Response {
+  return Response.json(result, {
+    status: http?.status ?? 200,
+    headers: { ...http?.headers, ...NO_STORE, 'content-type': 'application/json; charset=utf-8' },
+  })
+}
+
+function pending(run: RunSnapshot): Response {
+  const retryAfterMs = run.retryAfterMs ?? 1000
+  const { id: runId, status } = run
+  const body = { data: null, extensions: { runId, durable: { status, retryAfterMs } } }
+  return Response.json(body, { status: 202, headers: { ...NO_STORE, 'retry-after': retryAfterSeconds(retryAfterMs) } })
+}
+
+/** The header counts whole seconds. */
+export function retryAfterSeconds(ms: number): string {
+  return String(Math.max(1, Math.ceil(ms / 1000)))
+}
+
+function problem(status: number, message: string, headers: Record<string, string> = {}): Response {
+  return Response.json({ errors: [{ message }] }, { status, headers: { ...NO_STORE, ...headers } })
+}

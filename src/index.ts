@@ -1,0 +1,37 @@
+export { createDurable } from './durable.ts'
+export { ambientStep as step } from './engine/scope.ts'
+export { DurableError, ERROR_CODES, NonRetriableError, RetryAfterError, StepError } from './core/errors.ts'
+export type { DurableErrorCode, DurableErrorOptions } from './core/errors.ts'
+export type { Clock, Timer } from './core/clock.ts'
+export type { Duration } from './core/duration.ts'
+export type {
+  AuthorizeRequest,
+  BackoffOptions,
+  ContextOptions,
+  Durable,
+  DurableAction,
+  DurableContext,
+  DurableEvent,
+  DurableOptions,
+  EventInput,
+  HotOptions,
+  LimitOptions,
+  ListFilter,
+  ResumedRun,
+  ResumeInfo,
+  RunPage,
+  Runs,
+  RunSnapshot,
+  RunStatus,
+  Step,
+  StepAttempt,
+  StepKind,
+  StepRunOptions,
+  StepSnapshot,
+  StepStatus,
+  WaitForEventOptions,
+  WaitKind,
+  WaitSnapshot,
+  WorkerOptions,
+} from './types.ts'
+export type { Store } from './store/store.ts'

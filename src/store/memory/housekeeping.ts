@@ -1,0 +1,52 @@
+import type { PruneReceipt } from '../store.ts'
+import type { Transaction } from './database.ts'
+import { transact } from './database.ts'
+import type { Caller } from './session.ts'
+
+/** The same bounds as in the stores that need them, so that a caller's loop is exercised. */
+const PRUNED_RUNS = 100
+const PRUNED_EVENTS = 1_000
+
+export function deleteRun(caller: Caller, runId: string): boolean {
+  const { database } = caller
+  if (!isDeletable(caller, runId, Infinity)) return false
+  return transact(caller, 'delete', (tx) => {
+    remove(database.runs, [runId], tx)
+    tx.hint({ kind: 'changed' })
+    return true
+  })
+}
+
+export function prune(caller: Caller, olderThanMs: number): PruneReceipt {
+  const { database } = caller
+  const before = caller.now() - olderThanMs
+  const runs = [...database.runs.keys()].filter((id) => isDeletable(caller, id, before))
+  const events = [...database.events.values()].filter(({ acceptedAt }) => acceptedAt < before).map(({ id }) => id)
+  if (runs.length === 0 && events.length === 0) return { runs: 0, events: 0, more: false }
+  return transact(caller, 'prune', (tx) => {
+    const prunedRuns = runs.slice(0, PRUNED_RUNS)
+    const prunedEvents = events.slice(0, PRUNED_EVENTS)
+    remove(database.runs, prunedRuns, tx)
+    remove(database.events, prunedEvents, tx)
+    return {
+      runs: prunedRuns.length,
+      events: prunedEvents.length,
+      more: prunedRuns.length < runs.length || prunedEvents.length < events.length,
+    }
+  })
+}
+
+function isDeletable({ database }: Caller, runId: string, before: number): boolean {
+  const endedAt = database.runs.get(runId)?.record.endedAt ?? null
+  return endedAt !== null && endedAt < before
+}
+
+/** An undone removal restores the order too: it decides between equal instants. */
+function remove<T>(map: Map<string, T>, keys: readonly string[], tx: Transaction): void {
+  const standing = [...map]
+  for (const key of keys) map.delete(key)
+  tx.onRollback(() => {
+    map.clear()
+    for (const [key, entry] of standing) map.set(key, entry)
+  })
+}

@@ -1,0 +1,50 @@
+import type { Claimed, ClaimReceipt, ClaimRequest, LoadedRun } from '../store.ts'
+import type { Database, Hint } from './database.ts'
+import { ensureRegistered } from './liveness.ts'
+import type { Caller } from './session.ts'
+import * as sql from './sql/claim.ts'
+import { type RunRow, toFlag, toOutcomeRecord, toRunRecord, toWaitRecord } from './sql/rows.ts'
+
+export async function claim(caller: Caller, request: ClaimRequest): Promise<ClaimReceipt> {
+  const { database } = caller
+  // Workers ask all the time; nothing to claim must not cost anybody the write lock.
+  const idle = await database.read(() => {
+    const at = caller.now()
+    return choose(database, at, request).length > 0 ? null : { at, claimed: [], nextDueAt: nextDueAt(database) }
+  })
+  if (idle) return idle
+  return caller.write('claim', (hint) => {
+    const at = caller.now()
+    const chosen = choose(database, at, request)
+    if (chosen.length > 0) ensureRegistered(caller)
+    const claimed = chosen.map(({ n }) => take(caller, hint, at, n, request))
+    return { at, claimed, nextDueAt: nextDueAt(database) }
+  })
+}
+
+function choose(database: Database, at: number, { limit, runId, evenIfNotDue }: ClaimRequest): Pick<RunRow, 'n'>[] {
+  if (limit <= 0) return []
+  return runId === undefined
+    ? database.all(sql.FIND_DUE, at, limit)
+    : database.all(sql.FIND_DUE_RUN, runId, toFlag(evenIfNotDue ?? false), at)
+}
+
+function take({ database, processId }: Caller, hint: Hint, at: number, n: number, { hot }: ClaimRequest): Claimed {
+  const row = database.get(sql.CLAIM, processId, at, n) as RunRow // chosen in this transaction
+  const run = toRunRecord(row)
+  const previousEpoch = run.epoch - 1
+  hint({ kind: 'changed' })
+  return { run, previousEpoch, loaded: hot?.get(run.id) === previousEpoch ? null : load(database, n) }
+}
+
+function load(database: Database, n: number): LoadedRun {
+  return {
+    input: database.get(sql.READ_INPUT, n)?.body ?? '',
+    journal: database.all(sql.READ_JOURNAL, n).map(toOutcomeRecord),
+    waits: database.all(sql.READ_WAITS, n).map(toWaitRecord),
+  }
+}
+
+function nextDueAt(database: Database): number | null {
+  return database.get(sql.NEXT_DUE)?.dueAt ?? null
+}

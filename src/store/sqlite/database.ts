@@ -1,0 +1,119 @@
+import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite'
+import type { StoreHint } from '../store.ts'
+import { StoreError } from '../store.ts'
+import { toStoreError } from './errors.ts'
+import { retryWhileBusy } from './retry.ts'
+import * as schema from './sql/schema.ts'
+import type { Params, Statement } from './sql/statement.ts'
+
+export interface DatabaseOptions {
+  readonly path: string
+  readonly busyTimeoutMs: number
+  readonly onCommit: ((phase: 'before' | 'after', what: string) => void) | undefined
+}
+
+/** Tells whoever watches, once the transaction is committed. */
+export type Hint = (hint: StoreHint) => void
+
+/**
+ * One connection: its statements, prepared once each, and its transactions. Everything between BEGIN and COMMIT is
+ * synchronous, so that sessions of one process never meet in the middle of a transaction.
+ */
+export class Database {
+  readonly path: string
+  readonly #connection: DatabaseSync
+  readonly #options: DatabaseOptions
+  readonly #statements = new Map<string, StatementSync>()
+
+  constructor(connection: DatabaseSync, options: DatabaseOptions) {
+    this.path = options.path
+    this.#connection = connection
+    this.#options = options
+  }
+
+  run<P extends Params>(statement: Statement<P, unknown>, ...params: P): number {
+    return Number(this.#prepare(statement.sql).run(...params).changes)
+  }
+
+  get<P extends Params, Row>(statement: Statement<P, Row>, ...params: P): Row | undefined {
+    return asRow<Row | undefined>(this.#prepare(statement.sql).get(...params))
+  }
+
+  all<P extends Params, Row>(statement: Statement<P, Row>, ...params: P): Row[] {
+    return asRow<Row[]>(this.#prepare(statement.sql).all(...params))
+  }
+
+  /** Row by row, for results that are rarely read to their end. */
+  iterate<P extends Params, Row>(statement: Statement<P, Row>, ...params: P): Iterable<Row> {
+    return asRow<Iterable<Row>>(this.#prepare(statement.sql).iterate(...params))
+  }
+
+  /** What `body` reads is of one moment. */
+  read<T>(body: () => T): Promise<T> {
+    return this.#transact(schema.BEGIN_READ, body, () => {})
+  }
+
+  /** One transaction. `what` names it to the commit hook; `by` is whoever's own writes are no news to it. */
+  write<T>(what: string, publish: (hints: readonly StoreHint[]) => void, body: (hint: Hint) => T): Promise<T> {
+    let hints: StoreHint[] = []
+    return this.#transact(
+      schema.BEGIN_WRITE,
+      () => {
+        hints = []
+        const value = body((hint) => hints.push(hint))
+        this.#callHook('before', what)
+        return value
+      },
+      () => {
+        publish(hints)
+        this.#callHook('after', what)
+      },
+    )
+  }
+
+  close(): void {
+    this.#statements.clear()
+    if (this.#connection.isOpen) this.#connection.close()
+  }
+
+  async #transact<T>(begin: Statement<[]>, body: () => T, committed: () => void): Promise<T> {
+    try {
+      return await retryWhileBusy(() => {
+        this.run(begin)
+        try {
+          const value = body()
+          this.run(schema.COMMIT)
+          committed()
+          return value
+        } finally {
+          // Some errors, a full disk among them, have rolled it back already.
+          if (this.#connection.isOpen && this.#connection.isTransaction) this.run(schema.ROLLBACK)
+        }
+      }, this.#options.busyTimeoutMs)
+    } catch (error) {
+      throw toStoreError(error, this.path)
+    }
+  }
+
+  #prepare(sql: string): StatementSync {
+    let prepared = this.#statements.get(sql)
+    if (!prepared) {
+      prepared = this.#connection.prepare(sql)
+      this.#statements.set(sql, prepared)
+    }
+    return prepared
+  }
+
+  #callHook(phase: 'before' | 'after', what: string): void {
+    try {
+      this.#options.onCommit?.(phase, what)
+    } catch (cause) {
+      throw new StoreError('transient', `onCommit threw ${phase} the commit of "${what}".`, { cause })
+    }
+  }
+}
+
+/** The driver knows no row types: a statement's constant says what its SQL selects, and the store suite checks it. */
+function asRow<T>(rows: Record<string, SQLOutputValue> | Iterable<unknown> | undefined): T {
+  return rows as T
+}

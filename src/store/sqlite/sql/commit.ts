@@ -1,0 +1,135 @@
+import type { EndStatus, OutcomeKind, WaitKind } from '../../store.ts'
+import { RUN_COLUMNS, type RunRow } from './rows.ts'
+import { statement } from './statement.ts'
+
+/** What decides whether a part is accepted. */
+export interface Fence {
+  readonly n: number
+  readonly epoch: number
+  readonly holder: string | null
+  readonly signalled: 0 | 1
+  readonly commitBy: string | null
+  readonly commitEpoch: number | null
+  readonly commitSeq: number | null
+}
+
+export const READ_FENCE = statement<[id: string], Fence>(`
+  select n, epoch, holder, signalled, commit_by as commitBy, commit_epoch as commitEpoch, commit_seq as commitSeq
+  from runs where id = ?`)
+
+export const INSERT_RUN = statement<
+  [
+    id: string,
+    epoch: number,
+    holder: string,
+    server: string,
+    operationName: string | null,
+    owner: string | null,
+    version: string | null,
+    beganAt: number,
+    createdAt: number,
+    updatedAt: number,
+    timeoutAt: number | null,
+  ],
+  Pick<RunRow, 'n'>
+>(`
+  insert into runs (id, status, epoch, holder, len, signalled, server, operation_name, owner, version, began_at,
+    created_at, updated_at, timeout_at, takeovers, resume_failures)
+  values (?, 'running', ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)
+  returning n`)
+
+export const INSERT_INPUT = statement<[run: number, body: string]>('insert into inputs (run, body) values (?, ?)')
+
+export const INSERT_OUTCOME = statement<
+  [
+    run: number,
+    pos: number,
+    key: string,
+    kind: OutcomeKind,
+    ok: 0 | 1,
+    body: string,
+    calls: number,
+    attempts: number,
+    eventId: string | null,
+    tookMs: number,
+    committedAt: number,
+  ]
+>(`
+  insert into outcomes (run, pos, key, kind, ok, body, calls, attempts, event_id, took_ms, committed_at)
+  values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+
+type WaitParams = [
+  run: number,
+  key: string,
+  kind: WaitKind,
+  seq: number,
+  event: string | null,
+  match: string | null,
+  attempts: number,
+  since: number,
+  until: number | null,
+]
+
+export const PUT_WAIT = statement<WaitParams>(`
+  insert or replace into waits (run, key, kind, seq, event, match, attempts, since, until)
+  values (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+
+/** As `PUT_WAIT`, but a wait that already stands keeps its `since` and `until`. */
+export const KEEP_WAIT = statement<WaitParams>(`
+  insert into waits (run, key, kind, seq, event, match, attempts, since, until)
+  values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+  on conflict (run, key) do update set
+    kind = excluded.kind, seq = excluded.seq, event = excluded.event, match = excluded.match,
+    attempts = excluded.attempts`)
+
+export const CLOSE_WAIT = statement<[run: number, key: string]>('delete from waits where run = ? and key = ?')
+
+export const CLOSE_WAITS = statement<[run: number]>('delete from waits where run = ?')
+
+export const RECORD_COMMIT = statement<
+  [
+    outcomes: number,
+    sameOutcomes: number,
+    resumeFailures: number | null,
+    setsNote: 0 | 1,
+    note: string | null,
+    updatedAt: number,
+    by: string,
+    epoch: number,
+    seq: number,
+    run: number,
+  ]
+>(`
+  update runs set
+    len = len + ?,
+    takeovers = iif(? > 0, 0, takeovers),
+    resume_failures = coalesce(?, resume_failures),
+    note = iif(?, ?, note),
+    updated_at = ?,
+    commit_by = ?,
+    commit_epoch = ?,
+    commit_seq = ?
+  where n = ?`)
+
+/** Now if it was signalled, else at the wake-up or the timeout, whichever is first. */
+export const PARK = statement<
+  [now: number, wakeAt: number | null, sameWakeAt: number | null, run: number],
+  { readonly dueAt: number | null }
+>(`
+  update runs set
+    status = 'suspended',
+    holder = null,
+    due_at = iif(signalled, ?, coalesce(min(?, timeout_at), ?, timeout_at))
+  where n = ?
+  returning due_at as dueAt`)
+
+export const END = statement<
+  [status: EndStatus, raiseEpochBy: 0 | 1, endedAt: number, updatedAt: number, run: number],
+  RunRow
+>(`
+  update runs set
+    status = ?, epoch = epoch + ?, holder = null, due_at = null, signalled = 0, ended_at = ?, updated_at = ?
+  where n = ?
+  returning ${RUN_COLUMNS}`)
+
+export const INSERT_RESULT = statement<[run: number, body: string]>('insert into results (run, body) values (?, ?)')

@@ -1,0 +1,21 @@
+import type { RunRow } from './rows.ts'
+import { statement } from './statement.ts'
+
+export const FIND_ENDED_RUN = statement<[id: string], Pick<RunRow, 'n'>>(
+  'select n from runs where id = ? and ended_at is not null',
+)
+
+export const FIND_ENDED_BEFORE = statement<[before: number, limit: number], Pick<RunRow, 'n' | 'len'>>(
+  'select n, len from runs where ended_at < ? order by ended_at limit ?',
+)
+
+export const DELETE_OUTCOMES = statement<[run: number]>('delete from outcomes where run = ?')
+export const DELETE_INPUT = statement<[run: number]>('delete from inputs where run = ?')
+export const DELETE_RESULT = statement<[run: number]>('delete from results where run = ?')
+export const DELETE_RUN = statement<[run: number]>('delete from runs where n = ?')
+
+export const FIND_EVENTS_BEFORE = statement<[before: number, limit: number], { readonly n: number }>(
+  'select n from events where accepted_at < ? order by accepted_at limit ?',
+)
+
+export const DELETE_EVENT = statement<[n: number]>('delete from events where n = ?')

@@ -1,0 +1,31 @@
+import { statement } from './statement.ts'
+
+export interface ProcessRow {
+  readonly id: string
+  readonly leaseMs: number
+  readonly beatAt: number
+}
+
+export const READ_PROCESSES = statement<[], ProcessRow>(
+  'select id, lease_ms as leaseMs, beat_at as beatAt from processes',
+)
+
+export const READ_PROCESS = statement<[id: string], ProcessRow>(
+  'select id, lease_ms as leaseMs, beat_at as beatAt from processes where id = ?',
+)
+
+export const PUT_PROCESS = statement<[id: string, leaseMs: number, beatAt: number]>(
+  'insert or replace into processes (id, lease_ms, beat_at) values (?, ?, ?)',
+)
+
+export const DELETE_PROCESS = statement<[id: string]>('delete from processes where id = ?')
+
+export const READ_HELD = statement<
+  [holder: string],
+  { readonly runId: string; readonly epoch: number; readonly signalled: 0 | 1 }
+>('select id as runId, epoch, signalled from runs where holder = ?')
+
+export const RELEASE_HELD = statement<[dueAt: number, takeovers: 0 | 1, updatedAt: number, holder: string]>(`
+  update runs set
+    status = 'suspended', holder = null, due_at = ?, takeovers = takeovers + ?, updated_at = ?
+  where holder = ?`)

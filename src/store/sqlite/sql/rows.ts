@@ -1,0 +1,40 @@
+import type { EventRecord, OutcomeRecord, RunRecord, WaitRecord } from '../../store.ts'
+
+/** SQLite has no booleans. */
+type Flag = 0 | 1
+
+export type RunRow = Omit<RunRecord, 'signalled'> & { readonly n: number; readonly signalled: Flag }
+export type OutcomeRow = Omit<OutcomeRecord, 'ok'> & { readonly ok: Flag }
+
+export const RUN_COLUMNS = `
+  n, id, status, epoch, holder, len, due_at as dueAt, signalled, server, operation_name as operationName, owner,
+  version, began_at as beganAt, created_at as createdAt, updated_at as updatedAt, ended_at as endedAt,
+  timeout_at as timeoutAt, takeovers, resume_failures as resumeFailures, note`
+
+export const OUTCOME_COLUMNS = `
+  pos, key, kind, ok, body, calls, attempts, event_id as eventId, took_ms as tookMs, committed_at as committedAt`
+
+export const WAIT_COLUMNS = 'key, kind, seq, event, match, attempts, since, until'
+
+export const EVENT_COLUMNS = 'id, name, data, accepted_at as acceptedAt'
+
+export function toFlag(value: boolean): Flag {
+  return value ? 1 : 0
+}
+
+export function toRunRecord({ n: _, ...row }: RunRow): RunRecord {
+  return { ...row, signalled: row.signalled === 1 }
+}
+
+export function toOutcomeRecord(row: OutcomeRow): OutcomeRecord {
+  return { ...row, ok: row.ok === 1 }
+}
+
+// The driver's rows have no prototype; callers get plain objects.
+export function toWaitRecord(row: WaitRecord): WaitRecord {
+  return { ...row }
+}
+
+export function toEventRecord(row: EventRecord): EventRecord {
+  return { ...row }
+}

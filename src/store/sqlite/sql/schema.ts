@@ -1,0 +1,107 @@
+import { statement } from './statement.ts'
+
+/** Marks the file as ours: "gqld". */
+export const APPLICATION_ID = 0x67716c64
+
+/**
+ * The schema's history: entry n takes a file from version n to n + 1. Published entries are never changed.
+ *
+ * Rows refer to a run by its number: it is smaller than an id, and numbers rise, so that the indexes grow at one end.
+ * `due_at` is set for parked runs only, hence the partial index is all that a claim looks at.
+ */
+export const MIGRATIONS: readonly string[] = [
+  `
+  create table runs (
+    n integer primary key,
+    id text not null unique,
+    status text not null,
+    epoch integer not null,
+    holder text,
+    len integer not null,
+    due_at integer,
+    signalled integer not null,
+    server text not null,
+    operation_name text,
+    owner text,
+    version text,
+    began_at integer not null,
+    created_at integer not null,
+    updated_at integer not null,
+    ended_at integer,
+    timeout_at integer,
+    takeovers integer not null,
+    resume_failures integer not null,
+    note text,
+    commit_by text,
+    commit_epoch integer,
+    commit_seq integer
+  );
+  create index runs_due on runs (due_at) where due_at is not null;
+  create index runs_held on runs (holder) where holder is not null;
+  create index runs_ended on runs (ended_at) where ended_at is not null;
+  create index runs_newest on runs (created_at, id);
+  create index runs_newest_of_owner on runs (owner, created_at, id) where owner is not null;
+
+  create table inputs (run integer primary key, body text not null);
+  create table results (run integer primary key, body text not null);
+
+  create table outcomes (
+    run integer not null,
+    pos integer not null,
+    key text not null,
+    kind text not null,
+    ok integer not null,
+    body text not null,
+    calls integer not null,
+    attempts integer not null,
+    event_id text,
+    took_ms integer not null,
+    committed_at integer not null,
+    primary key (run, pos),
+    unique (run, key)
+  ) without rowid;
+
+  create table waits (
+    run integer not null,
+    key text not null,
+    kind text not null,
+    seq integer not null,
+    event text,
+    match text,
+    attempts integer not null,
+    since integer not null,
+    until integer,
+    primary key (run, key)
+  ) without rowid;
+  create index waits_event on waits (event) where event is not null;
+
+  create table events (
+    n integer primary key,
+    id text not null unique,
+    name text not null,
+    data text not null,
+    accepted_at integer not null
+  );
+  create index events_name on events (name, accepted_at);
+  create index events_accepted on events (accepted_at);
+
+  create table processes (
+    id text primary key,
+    lease_ms integer not null,
+    beat_at integer not null
+  ) without rowid;
+  `,
+]
+
+export const WRITE_AHEAD_LOG = statement<[], { journal_mode: string }>('pragma journal_mode = wal')
+/** Every commit is on the disk before it is answered (I1). */
+export const SYNCHRONOUS_FULL = statement('pragma synchronous = full')
+export const USER_VERSION = statement<[], { user_version: number }>('pragma user_version')
+export const THE_APPLICATION_ID = statement<[], { application_id: number }>('pragma application_id')
+export const COUNT_TABLES = statement<[], { count: number }>('select count(*) as count from sqlite_master')
+export const DATA_VERSION = statement<[], { data_version: number }>('pragma data_version')
+
+export const BEGIN_READ = statement('begin')
+export const BEGIN_WRITE = statement('begin immediate')
+export const COMMIT = statement('commit')
+export const ROLLBACK = statement('rollback')

@@ -1,0 +1,351 @@
+import type { Clock } from '../core/clock.ts'
+
+/**
+ * The contract between the engine and a store.
+ *
+ * The engine decides, the store applies: every method is one atomic transition, fenced by the run's epoch where it
+ * says so, and no method carries policy. Instants are milliseconds since the epoch on the store's own clock (I3, and
+ * DESIGN: the store's clock decides leases and wake-ups); transitions therefore take durations and answer with
+ * instants. Values are opaque strings that the engine encoded.
+ *
+ * Every method rejects with a `StoreError` and nothing else when the store is at fault.
+ */
+export interface Store {
+  readonly name: string
+  /**
+   * Opens the store for one process and registers it as alive. The same store may be connected to several times
+   * (tests do so to play several processes).
+   */
+  connect(options: ConnectOptions): Promise<StoreSession>
+}
+
+export interface ConnectOptions {
+  /** Unique for each life of a process. */
+  readonly processId: string
+  /** How long the process counts as alive after its last beat, where the store has no faster way to tell. */
+  readonly leaseMs: number
+  /** Embedded stores take their time from it; servers use their own. */
+  readonly clock: Clock
+}
+
+export interface StoreSession {
+  /**
+   * Appends to runs: creates them, adds outcomes, opens and closes waits, parks or ends them. Atomic for the whole
+   * batch, all or nothing for each run.
+   *
+   * A run's part is accepted if the run is held by this process under the same epoch and has not ended, or is created
+   * here; otherwise none of it is written (I3). Committing the very same part again counts as accepted: the caller
+   * may not know that an earlier try went through. That includes a part that parked or ended the run.
+   */
+  commit(batch: readonly RunCommit[]): Promise<CommitReceipt>
+
+  /**
+   * Takes the lease of up to `limit` runs that are due, earliest first, or of the one run named. Each claimed run gets
+   * this process as its holder, an epoch one higher, status `running`, no due time, and `signalled` cleared. Of
+   * concurrent claims on one run exactly one wins.
+   */
+  claim(request: ClaimRequest): Promise<ClaimReceipt>
+
+  /**
+   * Ends a run from outside, whoever holds it, and raises its epoch so that the holder is fenced. Answers the run's
+   * record as it is afterwards, or null where there is no such run. A run that has already ended is left as it is.
+   */
+  end(runId: string, ending: RunEnding): Promise<RunRecord | null>
+
+  /**
+   * Deposits events, and signals every run with an open wait of that name whose pattern matches: sets `signalled`, and
+   * makes the run due now if it is parked. An id seen before is the event it was then: nothing changes. An event that
+   * this accepted is found by every `findEvents` that starts later (I6).
+   */
+  send(events: readonly NewEvent[]): Promise<SendReceipt>
+
+  /** For each query, the earliest-accepted event that fits it, or null. */
+  findEvents(queries: readonly EventQuery[]): Promise<readonly (EventRecord | null)[]>
+
+  /** Says that this process is alive, and answers what the store believes it holds. */
+  beat(): Promise<BeatReceipt>
+
+  /**
+   * Finds processes that are dead (their lease has run out, or the store can tell sooner), and makes the runs they
+   * held due now: holder null, status `suspended`, `takeovers` one higher. Answers how many runs that were.
+   */
+  reap(): Promise<number>
+
+  /** The run with its waits, and with whatever else was asked for, of one moment. Null where there is none. */
+  read(runId: string, parts?: ReadParts): Promise<RunView | null>
+
+  /** Newest first by (createdAt, id). `after` is the last run of the page before; the order is total and stable. */
+  list(query: ListQuery): Promise<readonly RunRecord[]>
+
+  /** Deletes an ended run and all that belongs to it. False where there is none, or it has not ended. */
+  delete(runId: string): Promise<boolean>
+
+  /** Deletes runs that ended, and events that were accepted, longer ago than `olderThanMs`. Bounded work a call. */
+  prune(olderThanMs: number): Promise<PruneReceipt>
+
+  /**
+   * Calls back when something may have changed: a hint, never a promise, and possibly about something that this
+   * session did itself. Returns how to stop.
+   */
+  watch(listener: (hint: StoreHint) => void): () => void
+
+  /** Releases what the session holds open and unregisters the process. Runs it still holds become due now. */
+  close(): Promise<void>
+}
+
+export type RunStatus = 'queued' | 'running' | 'suspended' | 'completed' | 'failed' | 'cancelled'
+export type EndStatus = 'completed' | 'failed' | 'cancelled'
+export type OutcomeKind = 'RUN' | 'SLEEP' | 'EVENT' | 'CALLBACK' | 'INVOKE' | 'SEND' | 'DEFER' | 'FIELD'
+export type WaitKind = 'SLEEP' | 'EVENT' | 'CALLBACK' | 'RUN' | 'RETRY'
+
+/** The narrow row: everything that claims and lists need, and nothing that is large. */
+export interface RunRecord {
+  readonly id: string
+  readonly status: RunStatus
+  readonly epoch: number
+  readonly holder: string | null
+  /** How many outcomes the journal has. */
+  readonly len: number
+  /** When a claim may take it; null while it is held, or waits for a signal alone. */
+  readonly dueAt: number | null
+  /** A signal came that no claim has seen yet. */
+  readonly signalled: boolean
+  readonly server: string
+  readonly operationName: string | null
+  readonly owner: string | null
+  readonly version: string | null
+  /** When its first tool was called: events accepted from here on are its (I6). */
+  readonly beganAt: number
+  readonly createdAt: number
+  readonly updatedAt: number
+  readonly endedAt: number | null
+  readonly timeoutAt: number | null
+  /** How often its holder died since it last committed an outcome. */
+  readonly takeovers: number
+  /** Passes in a row that did not reach the operation. */
+  readonly resumeFailures: number
+  /** For operators: why it does not go on, or what was passed over. Never shown to clients. */
+  readonly note: string | null
+}
+
+export interface NewRun {
+  readonly server: string
+  readonly operationName: string | null
+  readonly owner: string | null
+  readonly version: string | null
+  /** How long ago the run began. */
+  readonly beganAgoMs: number
+  /** Counted from when it began. */
+  readonly timeoutMs: number | null
+  /** Encoded: document, variables, headers, captured context. */
+  readonly input: string
+}
+
+/** One entry of the journal. `pos` counts from 0; `(run, pos)` and `(run, key)` are unique. */
+export interface Outcome {
+  readonly pos: number
+  readonly key: string
+  readonly kind: OutcomeKind
+  readonly ok: boolean
+  /** The encoded value or error. */
+  readonly body: string
+  /** How many tool calls its scope had made when it was enqueued (ordered release). */
+  readonly calls: number
+  readonly attempts: number
+  /** The event it consumed, if it is an EVENT that came. */
+  readonly eventId: string | null
+  /** How long before the commit its work began. */
+  readonly tookMs: number
+}
+
+export interface OutcomeRecord extends Outcome {
+  readonly committedAt: number
+}
+
+/** Opens a wait, or replaces the one under the same key. */
+export interface NewWait {
+  readonly key: string
+  readonly kind: WaitKind
+  /** Order of opening within the run. */
+  readonly seq: number
+  readonly event: string | null
+  /** A JSON object, or null: matches everything. */
+  readonly match: string | null
+  /** From the commit on; null: no end. */
+  readonly forMs: number | null
+  /** Attempts made so far (RETRY). */
+  readonly attempts: number
+  /** Keeps the `since` and `until` of a wait that already stands under this key. */
+  readonly keep?: boolean
+}
+
+export interface WaitRecord {
+  readonly key: string
+  readonly kind: WaitKind
+  readonly seq: number
+  readonly event: string | null
+  readonly match: string | null
+  readonly attempts: number
+  readonly since: number
+  readonly until: number | null
+}
+
+export interface RunEnding {
+  readonly status: EndStatus
+  /** The encoded result. */
+  readonly result: string
+}
+
+/** What becomes of the lease with this commit. */
+export type NextState =
+  | { readonly kind: 'hold' }
+  /** Due in `wakeInMs`, or now if the run was signalled; null: when signalled only. */
+  | { readonly kind: 'park'; readonly wakeInMs: number | null }
+  | { readonly kind: 'end'; readonly ending: RunEnding }
+
+export interface RunCommit {
+  readonly runId: string
+  readonly epoch: number
+  /**
+   * Counts the commits under this epoch from 1. The run keeps the last one it accepted, and so a commit whose answer
+   * was lost is recognised when it comes again.
+   */
+  readonly seq: number
+  /** The run's first commit carries it; its epoch is then 1. */
+  readonly create: NewRun | null
+  readonly outcomes: readonly Outcome[]
+  readonly opens: readonly NewWait[]
+  /** Keys of waits that are over; an outcome closes the wait of its own key by itself. */
+  readonly closes: readonly string[]
+  readonly next: NextState
+  /** Where present, replaces the record's values. Outcomes reset `takeovers` by themselves. */
+  readonly resumeFailures?: number
+  readonly note?: string | null
+}
+
+export interface CommitReceipt {
+  /** The store's time of this commit: `until` is `at + forMs`. */
+  readonly at: number
+  /** By run id: refused ones are absent. */
+  readonly accepted: ReadonlyMap<string, { readonly signalled: boolean }>
+}
+
+export interface ClaimRequest {
+  readonly limit: number
+  /** Claims this run only. */
+  readonly runId?: string
+  /** With `runId`: also if it is parked and not due. Never if somebody alive holds it. */
+  readonly evenIfNotDue?: boolean
+  /** Runs that are suspended in memory here, with the epoch they were parked under: their journals are not loaded. */
+  readonly hot?: ReadonlyMap<string, number>
+}
+
+export interface Claimed {
+  /** As it is after the claim. */
+  readonly run: RunRecord
+  readonly previousEpoch: number
+  /** Null where `hot` named the run under its previous epoch. */
+  readonly loaded: LoadedRun | null
+}
+
+export interface LoadedRun {
+  readonly input: string
+  readonly journal: readonly OutcomeRecord[]
+  readonly waits: readonly WaitRecord[]
+}
+
+export interface ClaimReceipt {
+  readonly at: number
+  readonly claimed: readonly Claimed[]
+  /** When the next run that was not claimed becomes due; null where none will by itself. */
+  readonly nextDueAt: number | null
+}
+
+export interface NewEvent {
+  readonly id: string
+  readonly name: string
+  /** JSON. */
+  readonly data: string
+}
+
+export interface EventRecord extends NewEvent {
+  readonly acceptedAt: number
+}
+
+export interface SendReceipt {
+  /** Runs that were signalled. */
+  readonly signalled: readonly string[]
+}
+
+export interface EventQuery {
+  readonly name: string
+  readonly match: string | null
+  /** Accepted at this instant or later. */
+  readonly since: number
+  /** Accepted at this instant or earlier; null: no bound. */
+  readonly until: number | null
+  readonly exclude: ReadonlySet<string>
+}
+
+export interface BeatReceipt {
+  readonly at: number
+  readonly held: readonly { readonly runId: string; readonly epoch: number; readonly signalled: boolean }[]
+}
+
+export interface ReadParts {
+  readonly journal?: boolean
+  readonly result?: boolean
+  readonly input?: boolean
+}
+
+export interface RunView {
+  readonly at: number
+  readonly run: RunRecord
+  readonly waits: readonly WaitRecord[]
+  readonly journal: readonly OutcomeRecord[] | null
+  readonly result: string | null
+  readonly input: string | null
+}
+
+export interface ListQuery {
+  readonly first: number
+  readonly after?: { readonly createdAt: number; readonly id: string }
+  readonly status?: RunStatus
+  readonly operationName?: string
+  readonly owner?: string
+}
+
+export interface PruneReceipt {
+  readonly runs: number
+  readonly events: number
+  /** There is more to prune. */
+  readonly more: boolean
+}
+
+export type StoreHint =
+  | { readonly kind: 'due' }
+  | { readonly kind: 'signalled'; readonly runId: string }
+  | { readonly kind: 'ended'; readonly runId: string }
+  /** Another process wrote something. */
+  | { readonly kind: 'changed' }
+
+export function isEnded(status: RunStatus): status is EndStatus {
+  return status === 'completed' || status === 'failed' || status === 'cancelled'
+}
+
+/**
+ * What a driver's errors are translated into, once, at the store.
+ *
+ * - `transient`: the same call may succeed later; nothing was written, or the retry counts as success.
+ * - `rejected`: this batch can never be written (a value the store refuses); smaller batches may.
+ * - `broken`: no retry helps (corrupt, misconfigured, newer than the code).
+ */
+export class StoreError extends Error {
+  override readonly name = 'StoreError'
+  readonly kind: 'transient' | 'rejected' | 'broken'
+
+  constructor(kind: StoreError['kind'], message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.kind = kind
+  }
+}

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict'
+import type { EventQuery, EventRecord, NewEvent, StoreSession } from '../../store/store.ts'
+import {
+  accept,
+  COMPLETED,
+  eventWait,
+  first,
+  PARKED,
+  part,
+  type SuiteContext,
+  type SuiteRunner,
+  view,
+} from './context.ts'
+
+const NONE: ReadonlySet<string> = new Set()
+
+function event(id: string, data: unknown = null, name = 'order'): NewEvent {
+  return { id, name, data: JSON.stringify(data) }
+}
+
+async function find(session: StoreSession, query: Partial<EventQuery> = {}): Promise<EventRecord | null> {
+  const [found] = await session.findEvents([
+    { name: 'order', match: null, since: 0, until: null, exclude: NONE, ...query },
+  ])
+  return found ?? null
+}
+
+export function eventsSuite({ describe, it }: SuiteRunner, context: SuiteContext): void {
+  describe('send', () => {
+    it('signals every run with an open wait that matches, once, and no other', async () => {
+      const session = await context.connect()
+      const waits = {
+        any: [eventWait('w', 'order'), eventWait('v', 'order')],
+        seven: [eventWait('w', 'order', { id: 7 })],
+        eight: [eventWait('w', 'order', { id: 8 })],
+        deep: [eventWait('w', 'order', { by: { name: 'Ada' } })],
+        elsewhere: [eventWait('w', 'payment')],
+      }
+      await accept(session, ...Object.entries(waits).map(([id, opens]) => first(id, { opens, next: PARKED })))
+      await accept(session, first('closed', { opens: [eventWait('w', 'order')] }))
+      await accept(session, part('closed', 2, { closes: ['w'], next: PARKED }))
+      await accept(session, first('ended', { opens: [eventWait('w', 'order')], next: COMPLETED }))
+      const { signalled } = await session.send([event('one', { id: 7, by: { name: 'Ada', age: 36 } })])
+      assert.deepEqual(signalled.toSorted(), ['any', 'deep', 'seven'])
+      for (const id of ['eight', 'elsewhere', 'closed', 'ended']) {
+        const { run } = await view(session, id)
+        assert.deepEqual([run.signalled, run.dueAt], [false, null])
+      }
+    })
+
+    it('takes an id that was seen before for the event it was then', async () => {
+      const session = await context.connect()
+      await session.send([event('one', { id: 7 })])
+      const before = await find(session)
+      await accept(session, first('run', { opens: [eventWait('w', 'order')], next: PARKED }))
+      await context.pass(10)
+      assert.deepEqual((await session.send([event('one', { id: 8 }, 'order')])).signalled, [])
+      assert.deepEqual(await find(session), before)
+      assert.equal((await view(session, 'run')).run.dueAt, null)
+    })
+
+    it('takes an id twice in one call for one event', async () => {
+      const session = await context.connect()
+      await session.send([event('one', 1), event('one', 2)])
+      assert.equal((await find(session))?.data, '1')
+      assert.equal(await find(session, { exclude: new Set(['one']) }), null)
+    })
+
+    it('accepts several events at once, and none', async () => {
+      const session = await context.connect()
+      const opens = [eventWait('w', 'order'), eventWait('v', 'payment')]
+      await accept(session, first('run', { opens, next: PARKED }))
+      assert.deepEqual((await session.send([])).signalled, [])
+      assert.deepEqual((await session.send([event('one'), event('two', 1, 'payment')])).signalled, ['run'])
+      assert.equal((await find(session, { name: 'payment' }))?.id, 'two')
+    })
+
+    it('keeps the due time of a run that is due already', async () => {
+      const session = await context.connect()
+      const at = await accept(session, first('run', { opens: [eventWait('w', 'order')], next: { kind: 'park', wakeInMs: 5 } }))
+      await context.pass(20)
+      await session.send([event('one')])
+      assert.equal((await view(session, 'run')).run.dueAt, at + 5)
+    })
+  })
+
+  describe('findEvents', () => {
+    it('answers each query with the earliest event that fits it, or null (I6)', async () => {
+      const session = await context.connect()
+      await session.send([event('one', { id: 1 }), event('two', { id: 2 })])
+      await context.pass(10)
+      await session.send([event('three', { id: 2 }), event('four', 1, 'payment')])
+      const base = { name: 'order', match: null, since: 0, until: null, exclude: NONE }
+      const found = await session.findEvents([
+        base,
+        { ...base, match: '{"id":2}' },
+        { ...base, match: '{"id":9}' },
+        { ...base, name: 'payment' },
+        { ...base, name: 'nobody' },
+      ])
+      assert.deepEqual(
+        found.map((record) => record?.id ?? null),
+        ['one', 'two', null, 'four', null],
+      )
+      assert.deepEqual(found[1], { id: 'two', name: 'order', data: '{"id":2}', acceptedAt: found[1]?.acceptedAt })
+      assert.deepEqual(await session.findEvents([]), [])
+    })
+
+    it('includes both of its bounds', async () => {
+      const session = await context.connect()
+      await session.send([event('one')])
+      await context.pass(10)
+      await session.send([event('two')])
+      const one = (await find(session))?.acceptedAt ?? Number.NaN
+      const two = (await find(session, { exclude: new Set(['one']) }))?.acceptedAt ?? Number.NaN
+      assert.ok(two >= one + 10)
+      assert.equal((await find(session, { since: one }))?.id, 'one')
+      assert.equal((await find(session, { since: one + 1 }))?.id, 'two')
+      assert.equal((await find(session, { since: two }))?.id, 'two')
+      assert.equal(await find(session, { since: two + 1 }), null)
+      const afterOne = { exclude: new Set(['one']) }
+      assert.equal((await find(session, { ...afterOne, until: two }))?.id, 'two')
+      assert.equal(await find(session, { ...afterOne, until: two - 1 }), null)
+      assert.equal((await find(session, { until: one }))?.id, 'one')
+    })
+
+    it('passes over excluded events', async () => {
+      const session = await context.connect()
+      await session.send(['one', 'two', 'three'].map((id) => event(id)))
+      assert.equal((await find(session, { exclude: new Set(['one', 'two']) }))?.id, 'three')
+      assert.equal(await find(session, { exclude: new Set(['one', 'two', 'three']) }), null)
+    })
+
+    it('matches a deep subset: more properties are fine, longer lists are not', async () => {
+      const session = await context.connect()
+      await session.send([event('one', { a: { b: [1, { c: null }], d: 'x' }, e: 1 })])
+      const fits = ['{}', '{"a":{}}', '{"a":{"b":[1,{}]}}', '{"a":{"b":[1,{"c":null}],"d":"x"}}']
+      const fitsNot = ['{"a":{"b":[1]}}', '{"a":{"b":[1,{"d":null}]}}', '{"e":"1"}', '{"f":null}', '{"a":null}']
+      for (const match of fits) assert.equal((await find(session, { match }))?.id, 'one', match)
+      for (const match of fitsNot) assert.equal(await find(session, { match }), null, match)
+    })
+
+    it('finds at once what another session has sent (I6)', async () => {
+      const sender = await context.connect()
+      const reader = await context.connect()
+      for (let index = 0; index < 20; index++) {
+        await sender.send([event(`evt ${index}`, { index })])
+        assert.equal((await find(reader, { match: JSON.stringify({ index }) }))?.id, `evt ${index}`)
+      }
+    })
+
+    it('brings data back as it was', async () => {
+      const session = await context.connect()
+      const data = { text: `it's "😀" \u0000 \u2028`, large: 'x'.repeat(1_000_000) }
+      await session.send([event('one', data)])
+      assert.deepEqual(JSON.parse((await find(session))?.data ?? ''), data)
+      assert.equal((await find(session, { match: JSON.stringify({ text: data.text }) }))?.id, 'one')
+    })
+  })
+}

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict'
+import type { ListQuery, RunRecord, StoreSession } from '../../store/store.ts'
+import {
+  accept,
+  COMPLETED,
+  eventWait,
+  first,
+  newRun,
+  outcome,
+  PARKED,
+  type SuiteContext,
+  type SuiteRunner,
+} from './context.ts'
+
+async function ids(session: StoreSession, query: Partial<ListQuery> = {}): Promise<string[]> {
+  return (await session.list({ first: 100, ...query })).map(({ id }) => id)
+}
+
+export function readSuite({ describe, it }: SuiteRunner, context: SuiteContext): void {
+  describe('read', () => {
+    it('brings the record and the waits always, and the rest where asked for', async () => {
+      const session = await context.connect()
+      await accept(session, first('run', { outcomes: [outcome(0)], opens: [eventWait('w', 'order')], next: PARKED }))
+      const plain = await session.read('run')
+      assert.deepEqual([plain?.waits.length, plain?.journal, plain?.result, plain?.input], [1, null, null, null])
+      const journal = await session.read('run', { journal: true })
+      assert.deepEqual([journal?.journal?.length, journal?.input], [1, null])
+      const input = await session.read('run', { input: true, result: true })
+      assert.deepEqual([input?.input, input?.journal, input?.result], [newRun().input, null, null])
+    })
+
+    it('brings the result of a run that has ended', async () => {
+      const session = await context.connect()
+      await accept(session, first('run', { next: COMPLETED }))
+      assert.equal((await session.read('run', { result: true }))?.result, COMPLETED.ending.result)
+      assert.equal((await session.read('run'))?.result, null)
+    })
+
+    it('answers null where there is no such run (I9)', async () => {
+      assert.equal(await (await context.connect()).read('nobody', { journal: true }), null)
+    })
+
+    it('sees at once what another session has committed', async () => {
+      const writer = await context.connect()
+      const reader = await context.connect()
+      await accept(writer, first('run'))
+      assert.equal((await reader.read('run'))?.run.holder, 'process-0')
+    })
+
+    it('hands out a record that later transitions do not change', async () => {
+      const session = await context.connect()
+      await accept(session, first('run', { outcomes: [outcome(0)], opens: [eventWait('w', 'order')] }))
+      const before = await session.read('run', { journal: true })
+      const copy = structuredClone(before)
+      await session.end('run', COMPLETED.ending)
+      assert.deepEqual(before, copy)
+    })
+  })
+
+  describe('list', () => {
+    it('gives the newest first, and of one instant the greater id first', async () => {
+      const session = await context.connect()
+      await accept(session, first('b'), first('a'), first('c'))
+      await context.pass(5)
+      await accept(session, first('aa'))
+      assert.deepEqual(await ids(session), ['aa', 'c', 'b', 'a'])
+      assert.deepEqual(await ids(session, { first: 2 }), ['aa', 'c'])
+      assert.deepEqual(await ids(session, { first: 0 }), [])
+      const [record] = await session.list({ first: 1 })
+      assert.deepEqual(record, (await session.read('aa'))?.run)
+    })
+
+    it('filters by status, operation and owner, alone and together', async () => {
+      const session = await context.connect()
+      const by = (owner: string | null, operationName: string | null): { create: ReturnType<typeof newRun> } => ({
+        create: newRun({ owner, operationName }),
+      })
+      await accept(session, first('1', by('ada', 'Pay')), first('2', { ...by('ada', 'Ship'), next: PARKED }))
+      await accept(session, first('3', { ...by('bob', 'Pay'), next: COMPLETED }), first('4', by(null, null)))
+      assert.deepEqual(await ids(session, { owner: 'ada' }), ['2', '1'])
+      assert.deepEqual(await ids(session, { operationName: 'Pay' }), ['3', '1'])
+      assert.deepEqual(await ids(session, { status: 'running' }), ['4', '1'])
+      assert.deepEqual(await ids(session, { status: 'suspended', owner: 'ada' }), ['2'])
+      assert.deepEqual(await ids(session, { owner: 'ada', operationName: 'Pay', status: 'running' }), ['1'])
+      assert.deepEqual(await ids(session, { owner: 'eve' }), [])
+    })
+
+    it('goes from page to page without gaps or repeats, while runs are added and change', async () => {
+      const session = await context.connect()
+      const expected = Array.from({ length: 23 }, (_, index) => `run ${String(index).padStart(2, '0')}`)
+      for (const id of expected) {
+        await accept(session, first(id, { create: newRun({ owner: 'ada' }) }))
+        if (id.endsWith('5')) await context.pass(1)
+      }
+      for (const filter of [{}, { owner: 'ada' }]) {
+        const seen: string[] = []
+        let after: RunRecord | undefined
+        for (let page = 0; page < 20; page++) {
+          const runs: readonly RunRecord[] = await session.list({ first: 4, ...filter, ...(after && { after }) })
+          seen.push(...runs.map(({ id }) => id).filter((id) => id.startsWith('run')))
+          after = runs.at(-1)
+          if (!after) break
+          await context.pass(1)
+          await accept(session, first(`new ${page} ${Object.keys(filter).length}`, { create: newRun({ owner: 'ada' }) }))
+          await session.end(after.id, COMPLETED.ending)
+        }
+        assert.deepEqual(seen, expected.toReversed())
+      }
+    })
+  })
+}

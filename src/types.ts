@@ -1,0 +1,284 @@
+import type { ExecutionResult, GraphQLResolveInfo, GraphQLSchema } from 'graphql'
+import type { Clock } from './core/clock.ts'
+import type { Duration } from './core/duration.ts'
+import type { OutcomeKind, RunStatus as StoredRunStatus, Store, WaitKind } from './store/store.ts'
+
+export type RunStatus = 'QUEUED' | 'RUNNING' | 'SUSPENDED' | 'COMPLETED' | 'FAILED' | 'CANCELLED'
+export type StepKind = OutcomeKind
+export type StepStatus = 'RUNNING' | 'WAITING' | 'COMPLETED' | 'FAILED'
+export type { WaitKind }
+
+/** Maps a stored status to the one that users and clients see. */
+export function publicStatus(status: StoredRunStatus): RunStatus {
+  return status.toUpperCase() as RunStatus // the two unions differ in case only
+}
+
+/** A run as it was at one moment. */
+export interface RunSnapshot {
+  readonly id: string
+  readonly status: RunStatus
+  readonly operationName: string | null
+  readonly owner: string | null
+  readonly version: string | null
+  /** The response a synchronous client would have got; null until the run has ended. */
+  readonly result: ExecutionResult | null
+  readonly waitingOn: readonly WaitSnapshot[]
+  readonly steps: readonly StepSnapshot[]
+  /** When polling again makes sense; null once it has ended. */
+  readonly retryAfterMs: number | null
+  readonly createdAt: Date
+  readonly updatedAt: Date
+  readonly endedAt: Date | null
+  /** For operators, never shown to clients: why it does not go on, or what was passed over. */
+  readonly note: string | null
+}
+
+export interface WaitSnapshot {
+  readonly path: readonly string[]
+  readonly step: string
+  readonly kind: WaitKind
+  readonly event: string | null
+  readonly since: Date
+  readonly until: Date | null
+}
+
+export interface StepSnapshot {
+  readonly id: string
+  readonly path: readonly string[]
+  readonly step: string
+  readonly kind: StepKind
+  readonly status: StepStatus
+  readonly attempts: number
+  readonly output: unknown
+  readonly error: { readonly message: string; readonly extensions?: unknown } | null
+  readonly startedAt: Date | null
+  readonly endedAt: Date | null
+}
+
+export interface DurableEvent<Data = unknown> {
+  readonly id: string
+  readonly name: string
+  readonly data: Data
+  readonly acceptedAt: Date
+}
+
+export interface EventInput {
+  readonly name: string
+  /** JSON. */
+  readonly data?: unknown
+  /** The same id twice is one event. Default: a random one. */
+  readonly id?: string
+}
+
+export interface BackoffOptions {
+  /** Default '1s'. */
+  readonly initial?: Duration
+  /** Default 2. */
+  readonly factor?: number
+  /** Default '15m'. */
+  readonly max?: Duration
+  /** 'full' (the default) draws each delay between 0 and the exponential value. */
+  readonly jitter?: 'full' | 'none'
+}
+
+export interface StepRunOptions {
+  /** How often it is tried again after the first attempt. Default: the field's, then `DurableOptions.retries`, 3. */
+  readonly retries?: number
+  readonly backoff?: BackoffOptions
+  /** Of each attempt. Its `signal` aborts, and the attempt fails with DURABLE_STEP_TIMEOUT. Default: none. */
+  readonly timeout?: Duration
+  /** Default: everything but GraphQLError and NonRetriableError. */
+  readonly retryIf?: (error: unknown) => boolean
+}
+
+export interface StepAttempt {
+  readonly runId: string
+  /** From 1. */
+  readonly attempt: number
+  /** The same for every attempt at this step, also after a crash: hand it to whatever the step calls. */
+  readonly idempotencyKey: string
+  /** Aborts on the attempt's timeout, and when the run is cancelled, timed out, or taken over by another process. */
+  readonly signal: AbortSignal
+}
+
+export interface WaitForEventOptions {
+  /** The event's name. */
+  readonly event: string
+  /** A subset of the event's `data`, compared deeply. Default: every event of that name. */
+  readonly match?: Readonly<Record<string, unknown>>
+  /** Then the wait gives null. Default: none. */
+  readonly timeout?: Duration
+  /** Closes the wait, so that a race's loser does not eat the next event. The promise rejects with an AbortError. */
+  readonly signal?: AbortSignal
+}
+
+/** The tools of a resolver. Each outcome is committed before its promise settles (I1). */
+export interface Step {
+  /**
+   * Runs `fn` once and keeps what it returned.
+   *
+   * @throws StepError when the attempts are used up; a GraphQLError that `fn` threw, as itself.
+   */
+  run<T>(id: string, fn: (attempt: StepAttempt) => T | Promise<T>, options?: StepRunOptions): Promise<Awaited<T>>
+  sleep(id: string, duration: Duration): Promise<void>
+  sleepUntil(id: string, date: Date | number | string): Promise<void>
+  /** The event, or null on timeout. */
+  waitForEvent<Data = unknown>(id: string, options: WaitForEventOptions): Promise<DurableEvent<Data> | null>
+  /** Sends events once, whatever crashes. */
+  sendEvent(id: string, event: EventInput | readonly EventInput[]): Promise<{ ids: string[] }>
+}
+
+/** For the types of resolvers; no context function has to supply it. */
+export interface DurableContext {
+  readonly step: Step
+}
+
+/** What a context sees of the run it belongs to, while the run is being resumed. */
+export interface ResumeInfo {
+  readonly runId: string
+  readonly resuming: true
+  readonly captured: unknown
+}
+
+export type DurableAction = 'read' | 'list' | 'cancel' | 'retry' | 'send'
+
+export interface DurableOptions<Context = any, Captured = unknown> {
+  /** Default `sqliteStore('durable.db')`. */
+  readonly store?: Store
+  /** Whom a run belongs to. Only its owner may see it. Default: knowing the id is what lets a caller read a run. */
+  readonly owner?: (context: Context) => string | null | undefined
+  readonly authorize?: (request: AuthorizeRequest<Context>) => boolean | Promise<boolean>
+  readonly context?: ContextOptions<Context, Captured>
+  /** How long a request may stay suspended, all waits together, before it is deferred. Default '1s'. */
+  readonly hold?: Duration
+  /** Deferred by then, whatever is running. Default '25s'. */
+  readonly deferAfter?: Duration
+  /** The most that `durableRun(wait:)` may ask for. Default '5m'. */
+  readonly maxHold?: Duration
+  /** Of a step, after the first attempt. Default 3. */
+  readonly retries?: number
+  readonly backoff?: BackoffOptions
+  /** Default: everything but GraphQLError and NonRetriableError. */
+  readonly retryIf?: (error: unknown) => boolean
+  /** Of a whole run, counted from its first tool call. Default: none. */
+  readonly timeout?: Duration
+  /** Of the deployed code; kept on the run. */
+  readonly version?: string
+  /** How long ended runs and events are kept. Default '7d'. */
+  readonly retention?: Duration
+  readonly limits?: LimitOptions
+  /** false: runs advance only when somebody asks for them. */
+  readonly worker?: false | WorkerOptions
+  readonly hot?: HotOptions
+  /** A list item's identity in step keys. Default: the source's `id`. */
+  readonly identify?: (source: unknown, info: GraphQLResolveInfo) => string | number | null | undefined
+  /** false: leaves the schema alone. `prefix` renames what is added. */
+  readonly schema?: false | { readonly prefix?: string }
+  /** Where results are served over plain HTTP. Default '/graphql/runs'; null: nowhere, and no Location. */
+  readonly path?: string | null
+  readonly clock?: Clock
+  /** Where warnings go. Default: `console.warn`. */
+  readonly onWarning?: (message: string, details: Readonly<Record<string, unknown>>) => void
+}
+
+export interface AuthorizeRequest<Context> {
+  readonly action: DurableAction
+  /** Null for what concerns no run in particular (list, send). */
+  readonly run: RunSnapshot | null
+  readonly context: Context
+}
+
+export interface ContextOptions<Context, Captured> {
+  /** What of the request's identity the run keeps: plain data, without credentials. */
+  readonly capture?: (context: Context) => Captured
+  /** Request headers kept for the synthetic Request. None by default. */
+  readonly headers?: readonly string[]
+  /** Given to the server's context pipeline, and assigned again after it. */
+  readonly restore?: (captured: Captured, run: ResumedRun) => object | Promise<object>
+  /** The synthetic request, to mint an internal token for instance. */
+  readonly request?: (captured: Captured, run: ResumedRun) => RequestInit
+  /** The whole context, instead of the server's pipeline. */
+  readonly create?: (captured: Captured, run: ResumedRun) => Context | Promise<Context>
+  /** Runs around a background pass: your own AsyncLocalStorage. */
+  readonly enter?: <T>(captured: Captured, run: ResumedRun, next: () => T) => T
+}
+
+/** What the context functions are told of the run. */
+export interface ResumedRun {
+  readonly id: string
+  readonly operationName: string | null
+  readonly owner: string | null
+  readonly version: string | null
+}
+
+export interface LimitOptions {
+  /** Of one encoded outcome. Default 4 MiB. */
+  readonly stepBytes?: number
+  /** Of all encoded outcomes of a run. Default 32 MiB. */
+  readonly runBytes?: number
+  /** Default 100,000. */
+  readonly steps?: number
+}
+
+export interface WorkerOptions {
+  /** Background passes at a time. Default 64. */
+  readonly concurrency?: number
+  /** How long a process counts as alive after its last beat. Default '15s'. */
+  readonly lease?: Duration
+  /** Default '1s'. */
+  readonly pollInterval?: Duration
+}
+
+export interface HotOptions {
+  /** Suspended executions kept in memory to go on without a replay. Default 10,000. */
+  readonly runs?: number
+  /** Default '1m'. */
+  readonly ttl?: Duration
+}
+
+export interface ListFilter {
+  readonly status?: RunStatus
+  readonly operationName?: string
+  readonly owner?: string
+  /** Default 20, at most 100. */
+  readonly first?: number
+  /** `endCursor` of the page before. */
+  readonly after?: string
+}
+
+export interface RunPage {
+  readonly runs: RunSnapshot[]
+  readonly endCursor: string | null
+}
+
+export interface Durable<Context = any> {
+  /** The schema with durable resolvers and, unless `schema: false`, the fields that clients use. A copy; idempotent. */
+  schema(schema: GraphQLSchema): GraphQLSchema
+  /**
+   * Deposits events. Once it resolves, no wait of a run that had begun misses them (I6).
+   *
+   * @throws DurableError DURABLE_STORE_UNAVAILABLE
+   */
+  send(event: EventInput | readonly EventInput[]): Promise<{ ids: string[] }>
+  readonly runs: Runs
+  /** Everything under `path`, for servers that do not mount it themselves. */
+  fetch(request: Request, context?: Context): Promise<Response>
+  /** Opens the store and starts the worker; a server plugin does so when it is registered. */
+  start(): Promise<void>
+  /** Stops claiming, lets running steps end, gives its leases back. */
+  close(options?: { readonly timeout?: Duration }): Promise<void>
+}
+
+export interface Runs {
+  get(id: string): Promise<RunSnapshot | null>
+  list(filter?: ListFilter): Promise<RunPage>
+  /** Resolves when the run has ended or `timeout` (default: none) has passed; resumes the run if it is due. */
+  wait(
+    id: string,
+    options?: { readonly timeout?: Duration; readonly signal?: AbortSignal },
+  ): Promise<RunSnapshot | null>
+  /** @throws DurableError where there is no such run. A run that has ended stays as it is. */
+  cancel(id: string, reason?: string): Promise<RunSnapshot>
+  delete(id: string): Promise<boolean>
+}
+
