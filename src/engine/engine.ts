@@ -37,7 +37,8 @@ export class Engine {
   readonly #listeners = new Set<(runId: string | null) => void>()
   #session: StoreSession | null = null
   #starting: Promise<void> | null = null
-  #writer: Writer | null = null
+  readonly writer: Writer
+  readonly #reclaiming = new Set<string>()
   #worker: Worker | null = null
   #unwatch: () => void = () => {}
   #clockOffsetMs = 0
@@ -49,6 +50,8 @@ export class Engine {
     this.options = options
     this.clock = clock
     this.processId = `proc_${clock.randomId()}`
+    // What is committed before the store has opened waits for that.
+    this.writer = new Writer(() => this.#connected(), clock, Math.max(options.holdMs, MIN_PATIENCE_MS))
     this.#hot = new HotCache(clock, options.hotRuns, options.hotTtlMs, (execution) =>
       execution.abandon({ kind: 'evicted' }),
     )
@@ -66,18 +69,23 @@ export class Engine {
   }
 
   async #start(): Promise<void> {
-    const { leaseMs, holdMs } = this.options
+    const { leaseMs } = this.options
     const session = await this.#store.connect({ processId: this.processId, leaseMs, clock: this.clock })
     this.#session = session
-    this.#writer = new Writer(session, this.clock, Math.max(holdMs, MIN_PATIENCE_MS))
     this.#worker = new Worker(this, session)
     this.#unwatch = session.watch((hint) => {
       if (hint.kind === 'signalled') this.#operations.get(hint.runId)?.run?.waits.scan()
       if (hint.kind === 'ended') this.#onEndedElsewhere(hint.runId)
       if (hint.kind === 'due' || hint.kind === 'signalled') this.#worker?.wake()
+      // Another process sends no signals here: what waits for events looks for itself.
+      if (hint.kind === 'changed') this.#scanEvents()
       this.#tell('runId' in hint ? hint.runId : null)
     })
     this.#worker.start()
+  }
+
+  #scanEvents(): void {
+    for (const { run } of this.#operations.values()) if (run?.state === 'live') run.waits.scanIfWaiting()
   }
 
   addHost(host: Host): void {
@@ -104,7 +112,7 @@ export class Engine {
 
   /** New steps may start: the process is not closing, and the store has heard of it lately. */
   get mayStart(): boolean {
-    return !this.#closing && (this.#worker?.confirmed ?? false)
+    return !this.#closing && (this.#worker?.confirmed ?? true)
   }
 
   /** A beat was confirmed again: what waited for that goes on. */
@@ -113,27 +121,23 @@ export class Engine {
   }
 
   assertOpen(): void {
-    if (this.#session && !this.#closing) return
-    throw new DurableError(
-      'DURABLE_STORE_UNAVAILABLE',
-      this.#closing ? 'The server is shutting down. Try again.' : 'The store is not open. Try again later.',
-    )
+    if (!this.#closing) return
+    throw new DurableError('DURABLE_STORE_UNAVAILABLE', 'The server is shutting down. Try again.')
   }
 
   /** @throws DurableError DURABLE_STORE_UNAVAILABLE */
   async session(): Promise<StoreSession> {
     try {
-      await this.start()
+      return await this.#connected()
     } catch (cause) {
       throw unavailable(cause)
     }
-    if (!this.#session) throw unavailable(null)
-    return this.#session
   }
 
-  get writer(): Writer {
-    if (!this.#writer) throw unavailable(null)
-    return this.#writer
+  async #connected(): Promise<StoreSession> {
+    await this.start()
+    if (this.#session) return this.#session
+    throw new StoreError('broken', 'The store has been closed.')
   }
 
   /** Stops claiming, lets running steps end within `timeoutMs`, and gives every lease back. */
@@ -145,7 +149,10 @@ export class Engine {
     const running = [...this.#operations.values()].flatMap(({ run }) => (run ? [run] : []))
     await this.#untilIdle(running, timeoutMs)
     this.#closing = true
-    for (const run of running) run.park(0)
+    for (const run of running) {
+      run.waits.registerAll()
+      run.park(0)
+    }
     await this.#untilIdle(running, timeoutMs)
     for (const run of running) run.abandon({ kind: 'evicted' })
     this.#hot.clear()
@@ -184,7 +191,7 @@ export class Engine {
   }
 
   forget(execution: Execution): void {
-    this.#operations.delete(execution.runId)
+    if (this.find(execution.runId)?.run === execution) this.#operations.delete(execution.runId)
     this.#hot.delete(execution)
     this.#worker?.onReleased()
   }
@@ -225,9 +232,21 @@ export class Engine {
 
   // ---- Claims
 
-  /** A parked execution wants to go on before it is due. */
+  /** A parked execution wants to go on before it is due: the run is claimed for it, or turns out to be lost. */
   reclaim(runId: string): void {
-    void this.#worker?.claimOne(runId, true)
+    if (this.#reclaiming.has(runId)) return
+    this.#reclaiming.add(runId)
+    void this.#reclaim(runId).finally(() => this.#reclaiming.delete(runId))
+  }
+
+  async #reclaim(runId: string): Promise<void> {
+    while (!this.#closing && this.find(runId)?.run?.state === 'parked') {
+      const answer = await this.#worker?.claimOne(runId, true)
+      if (this.find(runId)?.run?.state !== 'parked') return
+      // Nothing to claim: another process has it, or it has ended.
+      if (answer === 'none') return this.find(runId)?.run?.abandon({ kind: 'lost' })
+      await new Promise<void>((resolve) => this.clock.setTimeout(resolve, RECLAIM_POLL_MS))
+    }
   }
 
   /** Somebody asks for the run: it is carried on if it is due. */
@@ -378,6 +397,7 @@ export class Engine {
 /** How long a failing store is tried again, at the least. */
 const MIN_PATIENCE_MS = 1000
 const CLOSE_POLL_MS = 10
+const RECLAIM_POLL_MS = 50
 /** Deaths in a row of whoever holds a run, without progress, before it counts as what kills them. */
 const MAX_TAKEOVERS = 5
 

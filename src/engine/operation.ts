@@ -235,7 +235,10 @@ export class Operation implements ExecutionOwner {
     // From here to the executor nothing of the run is in flight, and yet it must not be parked.
     const release = execution.holdLease()
     this.reached = false
-    this.onReached = release
+    this.onReached = () => {
+      this.#resumeFailures = 0
+      release()
+    }
     this.labels = new Labels(this.engine.options.identify)
     let outcome: { result: ExecutionResult } | { error: unknown }
     try {

@@ -149,6 +149,10 @@ export class Waits {
     if (!this.#scanning) void this.#scan()
   }
 
+  scanIfWaiting(): void {
+    for (const wait of this.#open.values()) if (wait.spec.event !== null) return this.scan()
+  }
+
   /** The run was claimed again: timers run again, and what came meanwhile is looked for. */
   resume(): void {
     for (const wait of this.#open.values()) this.#arm(wait)

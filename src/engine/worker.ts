@@ -24,6 +24,8 @@ export class Worker {
   readonly #carried = new Set<string>()
   /** Held runs that nobody here knew at the last beat: (run, epoch). */
   #strays = new Set<string>()
+  /** Executions that were not held at the last beat. */
+  #missing = new Set<string>()
   #polling = false
   #again = false
   #stopped = false
@@ -94,16 +96,19 @@ export class Worker {
 
   #full = false
 
-  async claimOne(runId: string, evenIfNotDue: boolean): Promise<void> {
-    if (this.#claiming.has(runId) || this.#stopped) return
+  /** 'none': there was nothing to claim. 'failed': it is not known, try again. */
+  async claimOne(runId: string, evenIfNotDue: boolean): Promise<'claimed' | 'none' | 'failed'> {
+    if (this.#claiming.has(runId) || this.#stopped) return 'failed'
     this.#claiming.add(runId)
     try {
       if (!this.#engine.options.worker) await this.#session.reap()
       const receipt = await this.#session.claim({ limit: 1, runId, evenIfNotDue, hot: this.#engine.hotEpochs() })
       this.#engine.onStoreTime(receipt.at)
       for (const claimed of receipt.claimed) await this.#engine.carryOn(claimed)
+      return receipt.claimed.length > 0 ? 'claimed' : 'none'
     } catch (error) {
       this.#warn('A run could not be claimed.', error)
+      return 'failed'
     } finally {
       this.#claiming.delete(runId)
     }
@@ -150,8 +155,9 @@ export class Worker {
     await this.#reconcile(receipt)
   }
 
-  /** Compares what the store believes with what is known here. */
+  /** Compares what the store believes with what is known here. Twice the same counts: a commit may be under way. */
   async #reconcile({ held }: BeatReceipt): Promise<void> {
+    this.#dropLost(new Set(held.map(({ runId, epoch }) => `${runId} ${epoch}`)))
     const strays = new Set<string>()
     for (const { runId, epoch, signalled } of held) {
       const run = this.#engine.find(runId)?.run
@@ -166,6 +172,19 @@ export class Worker {
       else strays.add(stray)
     }
     this.#strays = strays
+  }
+
+  /** Executions that go on here although the run is not held any more: it was cancelled or taken over elsewhere. */
+  #dropLost(held: ReadonlySet<string>): void {
+    const missing = new Set<string>()
+    for (const { run } of this.#engine.operations.values()) {
+      if (!run || run.state !== 'live' || !run.created) continue
+      const lease = `${run.runId} ${run.epoch}`
+      if (held.has(lease)) continue
+      if (this.#missing.has(lease)) run.abandon({ kind: 'lost' })
+      else missing.add(lease)
+    }
+    this.#missing = missing
   }
 
   /** A run that this process holds and does not know (an answer was lost, a failing store): somebody else may go on. */

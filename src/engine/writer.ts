@@ -23,14 +23,14 @@ const MAX_RETRY_MS = 1000
  * collected until the next `setImmediate`.
  */
 export class Writer {
-  readonly #session: StoreSession
+  readonly #session: () => Promise<StoreSession>
   readonly #clock: Clock
   /** How long a failing store is tried again before the runs are told. */
   readonly #patienceMs: number
   readonly #dirty = new Set<Author>()
   #flushing = false
 
-  constructor(session: StoreSession, clock: Clock, patienceMs: number) {
+  constructor(session: () => Promise<StoreSession>, clock: Clock, patienceMs: number) {
     this.#session = session
     this.#clock = clock
     this.#patienceMs = patienceMs
@@ -70,7 +70,8 @@ export class Writer {
     const giveUpAt = this.#clock.now() + this.#patienceMs
     for (let delay = FIRST_RETRY_MS; ; delay = Math.min(MAX_RETRY_MS, delay * 2)) {
       try {
-        const receipt = await this.#session.commit(batch.map((part) => part.commit))
+        const session = await this.#session()
+        const receipt = await session.commit(batch.map((part) => part.commit))
         return distribute(batch, receipt)
       } catch (thrown) {
         const error = asStoreError(thrown)

@@ -1,5 +1,6 @@
 import { createAccess, isRunId } from '../../schema/access.ts'
 import type { Engine } from '../engine/engine.ts'
+import { formatWait } from '../engine/deferred.ts'
 import { decodeResult } from '../engine/result.ts'
 import type { StoredResult } from '../engine/result.ts'
 import type { DurableOptions, Runs, RunSnapshot } from '../types.ts'
@@ -73,8 +74,12 @@ function finished({ result, http }: StoredResult): Response {
 
 function pending(run: RunSnapshot): Response {
   const retryAfterMs = run.retryAfterMs ?? 1000
-  const { id: runId, status } = run
-  const body = { data: null, extensions: { runId, durable: { status, retryAfterMs } } }
+  const { id: runId, status, waitingOn } = run
+  const body = {
+    data: null,
+    errors: [{ message: 'The operation is still running.', extensions: { code: 'DURABLE_DEFERRED', runId } }],
+    extensions: { runId, durable: { status, retryAfterMs, waitingOn: waitingOn.map(formatWait) } },
+  }
   return Response.json(body, { status: 202, headers: { ...NO_STORE, 'retry-after': retryAfterSeconds(retryAfterMs) } })
 }
 

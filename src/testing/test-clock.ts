@@ -89,17 +89,17 @@ export function createTestClock(options: TestClockOptions = {}): TestClock {
     get nextAt() {
       return timers[0]?.at ?? null
     },
-    advance(duration) {
+    async advance(duration) {
       const ms = toMs(duration, 'the time to advance')
-      return move(async () => {
+      await move(async () => {
         const target = now + ms
         await fireUntil(target)
         now = target
       })
     },
-    runAll(max = '1d') {
+    async runAll(max = '1d') {
       const ms = toMs(max, 'the time to advance at most')
-      return move(async () => {
+      await move(async () => {
         const target = now + ms
         await fireUntil(target)
         if (timers.length > 0) now = target

@@ -17,7 +17,7 @@ function chooseRuns(caller: Caller, at: number, { limit, runId, evenIfNotDue }: 
   const isDue = ({ record }: RunEntry): boolean => record.dueAt !== null && record.dueAt <= at
   if (runId === undefined) {
     const due = [...caller.database.runs.values()].filter(isDue)
-    return due.sort((one, other) => Number(one.record.dueAt) - Number(other.record.dueAt)).slice(0, limit)
+    return due.toSorted((one, other) => Number(one.record.dueAt) - Number(other.record.dueAt)).slice(0, limit)
   }
   const named = caller.database.runs.get(runId)
   if (!named || named.record.holder !== null || named.record.endedAt !== null) return []

@@ -95,9 +95,9 @@ export function update(entry: RunEntry, at: number, values: Partial<RunRecord>):
 }
 
 export function journalOf(entry: RunEntry): OutcomeRecord[] {
-  return [...entry.journal.values()].sort((one, other) => one.pos - other.pos)
+  return [...entry.journal.values()].toSorted((one, other) => one.pos - other.pos)
 }
 
 export function waitsOf(entry: RunEntry): WaitRecord[] {
-  return [...entry.waits.values()].sort((one, other) => one.seq - other.seq)
+  return [...entry.waits.values()].toSorted((one, other) => one.seq - other.seq)
 }

@@ -86,9 +86,7 @@ function releaseRuns(caller: Caller, tx: Transaction, processId: string, takeove
 function setProcess({ database, processId, leaseMs, now }: Caller, tx: Transaction): void {
   const standing = database.processes.get(processId)
   database.processes.set(processId, { id: processId, leaseMs, beatAt: now() })
-  tx.onRollback(() =>
-    standing ? database.processes.set(processId, standing) : database.processes.delete(processId),
-  )
+  tx.onRollback(() => (standing ? database.processes.set(processId, standing) : database.processes.delete(processId)))
 }
 
 function strikeOff({ database }: Caller, tx: Transaction, processId: string): void {

@@ -21,7 +21,7 @@ export function list(caller: Caller, query: ListQuery): RunRecord[] {
   const fitting = [...caller.database.runs.values()]
     .map(({ record }) => record)
     .filter((run) => fits(run, query) && (!after || newestFirst(after, run) < 0))
-  return fitting.sort(newestFirst).slice(0, first)
+  return fitting.toSorted(newestFirst).slice(0, first)
 }
 
 function fits(run: RunRecord, { status, operationName, owner }: ListQuery): boolean {

@@ -94,7 +94,7 @@ export function claimSuite({ describe, it }: SuiteRunner, context: SuiteContext)
       await accept(sessions[0] ?? (await context.connect()), ...ids.map((id) => first(id, { next: DUE_NOW })))
       const claims = Array.from({ length: 6 }, () => sessions.map((session) => session.claim({ limit: 3 }))).flat()
       const claimed = (await Promise.all(claims)).flatMap((receipt) => receipt.claimed)
-      assert.deepEqual(claimed.map(({ run }) => run.id).sort(), ids.toSorted())
+      assert.deepEqual(claimed.map(({ run }) => run.id).toSorted(), ids.toSorted())
       assert.ok(claimed.every(({ run }) => run.epoch === 2))
     })
 

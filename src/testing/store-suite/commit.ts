@@ -101,7 +101,7 @@ export function commitSuite({ describe, it }: SuiteRunner, context: SuiteContext
       const rest = { outcomes: [outcome(0), outcome(1)], opens: [wait('w')], note: 'written' }
       const parts = ['one', 'two', 'three'].map((id) => part(id, 2, rest))
       const receipt = await alice.commit([...parts, first('four')])
-      assert.deepEqual([...receipt.accepted.keys()].sort(), ['four', 'one', 'three'])
+      assert.deepEqual([...receipt.accepted.keys()].toSorted(), ['four', 'one', 'three'])
       for (const id of ['one', 'three']) {
         const { run, waits } = await view(alice, id)
         assert.deepEqual([run.len, run.note, waits.length], [2, 'written', 1])
@@ -213,7 +213,10 @@ export function commitSuite({ describe, it }: SuiteRunner, context: SuiteContext
       const openedAt = await accept(session, first('run', { opens }))
       await context.pass(10)
       const again = opens.map((open) => ({ ...open, forMs: 200, attempts: 3, keep: open.key === 'kept' }))
-      const at = await accept(session, part('run', 2, { opens: [...again, wait('new', { seq: 2, forMs: 5, keep: true })] }))
+      const at = await accept(
+        session,
+        part('run', 2, { opens: [...again, wait('new', { seq: 2, forMs: 5, keep: true })] }),
+      )
       assert.deepEqual(
         (await view(session, 'run')).waits.map(({ key, since, until, attempts }) => [key, since, until, attempts]),
         [

@@ -77,7 +77,10 @@ export function eventsSuite({ describe, it }: SuiteRunner, context: SuiteContext
 
     it('keeps the due time of a run that is due already', async () => {
       const session = await context.connect()
-      const at = await accept(session, first('run', { opens: [eventWait('w', 'order')], next: { kind: 'park', wakeInMs: 5 } }))
+      const at = await accept(
+        session,
+        first('run', { opens: [eventWait('w', 'order')], next: { kind: 'park', wakeInMs: 5 } }),
+      )
       await context.pass(20)
       await session.send([event('one')])
       assert.equal((await view(session, 'run')).run.dueAt, at + 5)

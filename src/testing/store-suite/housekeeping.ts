@@ -54,7 +54,7 @@ export function housekeepingSuite({ describe, it }: SuiteRunner, context: SuiteC
       await session.send([{ id: '2', name: 'young', data: 'null' }])
       assert.deepEqual(await session.prune(60_000), { runs: 0, events: 0, more: false })
       assert.deepEqual(await session.prune(150), { runs: 1, events: 1, more: false })
-      assert.deepEqual((await session.list({ first: 10 })).map(({ id }) => id).sort(), ['held', 'parked', 'young'])
+      assert.deepEqual((await session.list({ first: 10 })).map(({ id }) => id).toSorted(), ['held', 'parked', 'young'])
       assert.deepEqual([await hasEvent(session, 'old'), await hasEvent(session, 'young')], [false, true])
       assert.equal((await view(session, 'held')).journal?.length, 1)
     })

@@ -20,7 +20,10 @@ export function livenessSuite({ describe, it }: SuiteRunner, context: SuiteConte
   describe('connect', () => {
     it('refuses an id that a living process has, which is none of its own', async () => {
       await context.connect('alice')
-      await assert.rejects(context.connect('alice'), (error) => error instanceof StoreError && /"alice"/.test(error.message))
+      await assert.rejects(
+        context.connect('alice'),
+        (error) => error instanceof StoreError && /"alice"/.test(error.message),
+      )
       await context.connect('bob')
     })
 

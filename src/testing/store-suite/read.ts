@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { ListQuery, RunRecord, StoreSession } from '../../store/store.ts'
+import type { ListQuery, RunCommit, RunRecord, StoreSession } from '../../store/store.ts'
 import {
   accept,
   COMPLETED,
@@ -14,6 +14,10 @@ import {
 
 async function ids(session: StoreSession, query: Partial<ListQuery> = {}): Promise<string[]> {
   return (await session.list({ first: 100, ...query })).map(({ id }) => id)
+}
+
+function by(owner: string | null, operationName: string | null): Pick<RunCommit, 'create'> {
+  return { create: newRun({ owner, operationName }) }
 }
 
 export function readSuite({ describe, it }: SuiteRunner, context: SuiteContext): void {
@@ -72,9 +76,6 @@ export function readSuite({ describe, it }: SuiteRunner, context: SuiteContext):
 
     it('filters by status, operation and owner, alone and together', async () => {
       const session = await context.connect()
-      const by = (owner: string | null, operationName: string | null): { create: ReturnType<typeof newRun> } => ({
-        create: newRun({ owner, operationName }),
-      })
       await accept(session, first('1', by('ada', 'Pay')), first('2', { ...by('ada', 'Ship'), next: PARKED }))
       await accept(session, first('3', { ...by('bob', 'Pay'), next: COMPLETED }), first('4', by(null, null)))
       assert.deepEqual(await ids(session, { owner: 'ada' }), ['2', '1'])
@@ -101,7 +102,10 @@ export function readSuite({ describe, it }: SuiteRunner, context: SuiteContext):
           after = runs.at(-1)
           if (!after) break
           await context.pass(1)
-          await accept(session, first(`new ${page} ${Object.keys(filter).length}`, { create: newRun({ owner: 'ada' }) }))
+          await accept(
+            session,
+            first(`new ${page} ${Object.keys(filter).length}`, { create: newRun({ owner: 'ada' }) }),
+          )
           await session.end(after.id, COMPLETED.ending)
         }
         assert.deepEqual(seen, expected.toReversed())

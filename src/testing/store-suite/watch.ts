@@ -11,21 +11,29 @@ async function hintOf(
   isExpected: (hint: StoreHint) => boolean,
   write: () => Promise<unknown>,
 ): Promise<void> {
-  let stop = (): void => {}
+  let stop: (() => void) | undefined
   let timer: ReturnType<typeof setTimeout> | undefined
   const hinted = new Promise<void>((resolve, reject) => {
     stop = session.watch((hint) => {
       if (isExpected(hint)) resolve()
     })
-    timer = setTimeout(() => reject(new assert.AssertionError({ message: 'Expected a hint, but none came' })), PATIENCE_MS)
+    timer = setTimeout(
+      () => reject(new assert.AssertionError({ message: 'Expected a hint, but none came' })),
+      PATIENCE_MS,
+    )
   })
   try {
     await write()
     await hinted
   } finally {
     clearTimeout(timer)
-    stop()
+    stop?.()
   }
+}
+
+/** A store that can't tell what changed says only that something has. */
+function about(kind: StoreHint['kind']): (hint: StoreHint) => boolean {
+  return (hint) => hint.kind === 'changed' || (hint.kind === kind && (!('runId' in hint) || hint.runId === 'run'))
 }
 
 export function watchSuite({ describe, it }: SuiteRunner, context: SuiteContext): void {
@@ -34,8 +42,6 @@ export function watchSuite({ describe, it }: SuiteRunner, context: SuiteContext)
       const writer = await context.connect()
       const watcher = await context.connect()
       await accept(writer, first('run', { opens: [eventWait('w', 'order')], next: PARKED }))
-      const about = (kind: StoreHint['kind']) => (hint: StoreHint) =>
-        hint.kind === 'changed' || (hint.kind === kind && (!('runId' in hint) || hint.runId === 'run'))
       const event = { id: 'evt', name: 'order', data: 'null' }
       await hintOf(watcher, about('signalled'), () => writer.send([event]))
       await hintOf(watcher, about('due'), () => accept(writer, first('other', { next: DUE_NOW })))

@@ -22,8 +22,9 @@ export function toFlag(value: boolean): Flag {
   return value ? 1 : 0
 }
 
-export function toRunRecord({ n: _, ...row }: RunRow): RunRecord {
-  return { ...row, signalled: row.signalled === 1 }
+export function toRunRecord(row: RunRow): RunRecord {
+  const { n: _n, ...record } = row
+  return { ...record, signalled: row.signalled === 1 }
 }
 
 export function toOutcomeRecord(row: OutcomeRow): OutcomeRecord {

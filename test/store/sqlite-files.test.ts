@@ -1,0 +1,208 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { RunCommit, StoreSession } from '../../src/store/store.ts'
+import { Database } from '../../src/store/sqlite/database.ts'
+import { statement } from '../../src/store/sqlite/sql/statement.ts'
+import { MIGRATIONS } from '../../src/store/sqlite/sql/schema.ts'
+import * as claimSql from '../../src/store/sqlite/sql/claim.ts'
+import * as eventsSql from '../../src/store/sqlite/sql/events.ts'
+import * as livenessSql from '../../src/store/sqlite/sql/liveness.ts'
+import * as readSql from '../../src/store/sqlite/sql/read.ts'
+import { sqliteStore, type SqliteStoreOptions } from '../../src/sqlite.ts'
+import { createTestClock } from '../../src/testing.ts'
+
+let directory: string
+let path: string
+let sessions: StoreSession[]
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'durable-sqlite-'))
+  path = join(directory, 'runs.db')
+  sessions = []
+})
+
+afterEach(async () => {
+  for (const session of sessions) await session.close()
+  rmSync(directory, { recursive: true })
+})
+
+async function connect(options: Partial<SqliteStoreOptions> = {}): Promise<StoreSession> {
+  const processId = `process ${sessions.length}`
+  const session = await sqliteStore({ path, ...options }).connect({ processId, leaseMs: 500, clock: createTestClock() })
+  sessions.push(session)
+  return session
+}
+
+function firstCommit(runId: string): RunCommit {
+  const create = {
+    server: 'main',
+    operationName: null,
+    owner: null,
+    version: null,
+    beganAgoMs: 0,
+    timeoutMs: null,
+    input: '',
+  }
+  return { runId, epoch: 1, seq: 1, create, outcomes: [], opens: [], closes: [], next: { kind: 'hold' } }
+}
+
+function refusal(message: RegExp): object {
+  return { name: 'StoreError', kind: 'broken', message: expect.stringMatching(message) }
+}
+
+describe('opening', () => {
+  it('takes the path alone', async () => {
+    const session = await sqliteStore(path).connect({ processId: 'one', leaseMs: 500, clock: createTestClock() })
+    await session.close()
+    expect(readdirSync(directory)).toEqual(['runs.db'])
+  })
+
+  it('refuses a directory that is not there, and names it', async () => {
+    const missing = join(directory, 'missing')
+    await expect(connect({ path: join(missing, 'runs.db') })).rejects.toMatchObject(
+      refusal(new RegExp(`expected a directory .* none at ${missing}. Create it`)),
+    )
+  })
+
+  it('refuses a directory in the place of the file', async () => {
+    mkdirSync(path)
+    await expect(connect()).rejects.toMatchObject(refusal(/expected a file that can be opened.*code 14/))
+  })
+
+  it('refuses a file that is no database, and leaves it alone', async () => {
+    writeFileSync(path, 'This is a shopping list. '.repeat(100))
+    await expect(connect()).rejects.toMatchObject({
+      ...refusal(/expected an SQLite database.*code 26.*Give another path/),
+      cause: { errcode: 26 },
+    })
+    expect(readdirSync(directory)).toEqual(['runs.db'])
+  })
+
+  it('refuses the database of another application', async () => {
+    const other = new DatabaseSync(path)
+    other.exec('create table runs (miles integer)')
+    other.close()
+    await expect(connect()).rejects.toMatchObject(refusal(/belongs to another application/))
+  })
+
+  it('refuses a file that a newer version has written, and names both versions', async () => {
+    await connect()
+    await sessions.pop()?.close()
+    const newer = new DatabaseSync(path)
+    newer.exec('pragma user_version = 99')
+    newer.close()
+    const message = new RegExp(`at schema version ${MIGRATIONS.length} or older, but it is at 99.*Upgrade`)
+    await expect(connect()).rejects.toMatchObject(refusal(message))
+  })
+
+  it('commits to the disk before it answers: write-ahead log, fully synchronous (I1)', async () => {
+    await connect()
+    const other = new DatabaseSync(path)
+    expect(other.prepare('pragma journal_mode').get()).toEqual({ journal_mode: 'wal' })
+    other.close()
+  })
+
+  it('finds the same processes by whatever link the file was reached', async () => {
+    const link = join(directory, 'link.db')
+    const session = await connect()
+    await session.commit([firstCommit('run')])
+    symlinkSync(path, link)
+    const other = await connect({ path: link })
+    expect(await other.reap()).toBe(0)
+    expect(await other.read('run')).toMatchObject({ run: { holder: 'process 0' } })
+  })
+})
+
+describe('a damaged or full file', () => {
+  it('is told as broken when pages are not what they should be', async () => {
+    await connect()
+    await sessions.pop()?.close()
+    const damaged = new DatabaseSync(path, { defensive: false })
+    damaged.exec("pragma writable_schema = on; update sqlite_master set rootpage = 1000 where name = 'runs'")
+    damaged.close()
+    const session = connect().then((opened) => opened.read('run'))
+    await expect(session).rejects.toMatchObject(refusal(/expected an intact database.*backup/))
+  })
+
+  it('rejects as transient when it is full, writes nothing, and works again when there is space', async () => {
+    const connection = new DatabaseSync(path)
+    connection.exec('create table t (x text); pragma max_page_count = 10')
+    const database = new Database(connection, { path, busyTimeoutMs: 0, onCommit: undefined })
+    const insert = statement<[x: string]>('insert into t values (?)')
+    const fill = (): Promise<number> =>
+      database.write(
+        'commit',
+        () => {},
+        () => database.run(insert, 'small') + database.run(insert, 'x'.repeat(100_000)),
+      )
+    await expect(fill()).rejects.toMatchObject({
+      kind: 'transient',
+      message: expect.stringMatching(/expected space left on the disk.*code 13.*Nothing was written/),
+      cause: { errcode: 13 },
+    })
+    expect(connection.prepare('select count(*) as count from t').get()).toEqual({ count: 0 })
+    connection.exec('pragma max_page_count = 1000')
+    expect(await fill()).toBe(2)
+    database.close()
+  })
+})
+
+describe('onCommit', () => {
+  it('is called around each commit, and undoes it by throwing before', async () => {
+    const calls: string[] = []
+    let failing = ''
+    const session = await connect({
+      onCommit(phase, what) {
+        calls.push(`${phase} ${what}`)
+        if (`${phase} ${what}` === failing) throw new Error('on purpose')
+      },
+    })
+    await session.commit([firstCommit('run')])
+    expect(calls).toEqual(['before connect', 'after connect', 'before commit', 'after commit'])
+    for (const [at, isWritten] of [
+      ['before commit', false],
+      ['after commit', true],
+    ] as const) {
+      failing = at
+      await expect(session.commit([firstCommit(at)])).rejects.toMatchObject({ kind: 'transient' })
+      expect((await session.read(at)) !== null).toBe(isWritten)
+    }
+  })
+})
+
+describe('sessions of one process', () => {
+  it('write to one file without waiting for each other', async () => {
+    const [one, two] = [await connect(), await connect()]
+    const runIds = Array.from({ length: 50 }, (_, index) => `run ${index}`)
+    await Promise.all(runIds.map((id, index) => (index % 2 ? one : two).commit([firstCommit(id)])))
+    expect(await one.list({ first: 100 })).toHaveLength(50)
+  })
+})
+
+describe('the statements that are asked all the time', () => {
+  it('use an index, and never scan or sort', async () => {
+    await connect()
+    const connection = new DatabaseSync(path)
+    const frequent = [
+      claimSql.FIND_DUE,
+      claimSql.NEXT_DUE,
+      claimSql.READ_JOURNAL,
+      eventsSql.FIND_WAITS,
+      eventsSql.FIND_EVENTS,
+      livenessSql.READ_HELD,
+      readSql.LIST,
+      readSql.LIST_OF_OWNER,
+    ]
+    for (const { sql } of frequent) {
+      const plan = connection.prepare(`explain query plan ${sql}`).all()
+      const steps = plan.map(({ detail }) => String(detail)).join('; ')
+      expect(steps, sql).toMatch(/USING (COVERING )?(INDEX|PRIMARY KEY)/)
+      expect(steps, sql).not.toMatch(/TEMP B-TREE/)
+      expect(steps, sql).not.toMatch(/SCAN (?!.*USING)/)
+    }
+    connection.close()
+  })
+})
