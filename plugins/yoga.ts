@@ -1,5 +1,6 @@
 import type { Plugin, YogaServer } from 'graphql-yoga'
-import type { ExecutionResult } from 'graphql'
+import { createGraphQLError } from '@graphql-tools/utils'
+import type { ExecutionResult, GraphQLError } from 'graphql'
 import { createDurable, internalsOf, isDurable } from '../src/durable.ts'
 import { operationOf } from '../src/engine/fields.ts'
 import type { Operation } from '../src/engine/operation.ts'
@@ -78,7 +79,19 @@ function withHttp(operation: Operation, result: ExecutionResult): ExecutionResul
     ...(path !== null && { Location: `${path}/${runId}` }),
     ...(isPending && { 'Retry-After': retryAfterSeconds(durable.retryAfterMs) }),
   }
-  return { ...result, extensions: { ...extensions, runId, durable, http: { ...(isPending && { status: 202 }), headers } } }
+  return {
+    ...result,
+    // A field that has failed may have a status in mind for the whole response, which it is not yet.
+    ...(isPending && result.errors && { errors: result.errors.map(withoutStatus) }),
+    extensions: { ...extensions, runId, durable, http: { ...(isPending && { status: 202 }), headers } },
+  }
+}
+
+function withoutStatus(error: GraphQLError): GraphQLError {
+  const { http, ...extensions } = error.extensions ?? {}
+  if (http === undefined) return error
+  const { message, path, nodes, source, positions, originalError } = error
+  return createGraphQLError(message, { path, nodes, source, positions, originalError, extensions })
 }
 
 function isSingle(result: unknown): result is ExecutionResult {

@@ -11,7 +11,12 @@ export function deferredResult(operation: Operation, result: ExecutionResult): E
   if (!execution) return result
   const entries = distinctByPath(operation.deferred)
   const taken = new Set(entries.map((entry) => JSON.stringify(entry.path)))
-  const others = (result.errors ?? []).filter((error) => !taken.has(JSON.stringify(error.path)))
+  const isEntry = (error: GraphQLError | undefined): boolean => taken.has(JSON.stringify(error?.path))
+  const given = result.errors ?? []
+  // A masking may have taken the paths as well: what it made of an entry stands where the entry stood.
+  const executed = operation.executed?.errors ?? []
+  const isMasked = (index: number): boolean => executed.length === given.length && isEntry(executed[index])
+  const others = given.filter((error, index) => !isEntry(error) && !isMasked(index))
   const errors = [...others, ...entries]
   // A run that was never stored is nobody's to follow (I4).
   if (!execution.created) return { ...result, data: result.data ?? null, errors }

@@ -89,6 +89,12 @@ export class Engine {
   }
 
   addHost(host: Host): void {
+    if (this.#hosts.has(host.name)) {
+      this.options.warn(
+        'Two servers share one durable under the same name; the later one resumes the runs of both. Give each a `name` in the second argument of its plugin.',
+        { server: host.name },
+      )
+    }
     this.#hosts.set(host.name, host)
     void host.ready().then(
       () => {

@@ -28,8 +28,12 @@ function executeForeground(operation: Operation, args: ExecutionArgs, execute: E
   if (!(executed instanceof Promise)) return executed
   // An operation that uses no step costs this one promise (I8).
   return new Promise((resolve, reject) => {
-    operation.answerEarly = resolve
-    executed.then(resolve, (error: unknown) => {
+    const answer = (result: Executed): void => {
+      if (!isIncremental(result)) operation.executed = result
+      resolve(result)
+    }
+    operation.answerEarly = answer
+    executed.then(answer, (error: unknown) => {
       operation.onForegroundFailed()
       reject(error)
     })

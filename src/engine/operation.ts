@@ -65,6 +65,8 @@ export class Operation implements ExecutionOwner {
   readonly carried: NewOutcome[] = []
   /** What was rejected with the switch, by path. */
   readonly deferred: GraphQLError[] = []
+  /** What the executor answered the foreground with, before any plugin saw it. */
+  executed: ExecutionResult | null = null
   /** The responses of root fields that have finished, executed field by field (I10). */
   readonly finished = new Map<string, ExecutionResult>()
   /** Answers the request without waiting for the executor. */

@@ -237,9 +237,12 @@ function runAttempt(
     )
 }
 
-/** The same for each attempt at a step, in any process; unguessable, since the run's id is. */
+/**
+ * The same for each attempt at a step, in any process. It goes to third parties, so the run's id, which may be all that
+ * it takes to read the run, cannot be told from it.
+ */
 function idempotencyKey(runId: string, key: string): string {
-  return `${runId}_${createHash('sha256').update(key).digest('base64url').slice(0, 22)}`
+  return `idem_${createHash('sha256').update(`${runId} ${key}`).digest('base64url')}`
 }
 
 function commitValue(call: Call, kind: OutcomeKind, value: unknown, attempts: number): void {

@@ -61,7 +61,7 @@ function create(caller: Caller, at: number, id: string, epoch: number, run: NewR
   const beganAt = at - run.beganAgoMs
   const timeoutAt = timeoutMs === null ? null : beganAt + timeoutMs
   ensureRegistered(caller)
-  const inserted = database.get(
+  const n = database.insert(
     sql.INSERT_RUN,
     id,
     epoch,
@@ -75,7 +75,6 @@ function create(caller: Caller, at: number, id: string, epoch: number, run: NewR
     at,
     timeoutAt,
   )
-  const { n } = inserted as { n: number } // an insert without a conflict clause gives a row, or throws
   database.run(sql.INSERT_INPUT, n, input)
   return n
 }

@@ -1,7 +1,7 @@
 import { StoreError } from '../store.ts'
 
 /** SQLite's primary result codes; the extended ones have them in their lowest byte. https://sqlite.org/rescode.html */
-export const SQLITE_BUSY = 5
+const SQLITE_BUSY = 5
 const SQLITE_LOCKED = 6
 
 type Kind = StoreError['kind']
@@ -33,7 +33,7 @@ interface SqliteError extends Error {
   readonly errcode: number
 }
 
-export function isSqliteError(error: unknown): error is SqliteError {
+function isSqliteError(error: unknown): error is SqliteError {
   return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number'
 }
 
@@ -43,7 +43,7 @@ export function isBusy(error: unknown): boolean {
   return code === SQLITE_BUSY || code === SQLITE_LOCKED
 }
 
-export function primaryCode(error: SqliteError): number {
+function primaryCode(error: SqliteError): number {
   return error.errcode & 0xff
 }
 

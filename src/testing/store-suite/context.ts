@@ -128,7 +128,11 @@ export const COMPLETED = { kind: 'end', ending: { status: 'completed', result: '
 /** Commits parts that the store must accept; answers when. */
 export async function accept(session: StoreSession, ...parts: readonly RunCommit[]): Promise<number> {
   const receipt = await session.commit(parts)
-  assert.deepEqual([...receipt.accepted.keys()].toSorted(), parts.map(({ runId }) => runId).toSorted(), 'all are accepted')
+  assert.deepEqual(
+    [...receipt.accepted.keys()].toSorted(),
+    parts.map(({ runId }) => runId).toSorted(),
+    'all are accepted',
+  )
   return receipt.at
 }
 

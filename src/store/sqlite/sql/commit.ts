@@ -30,13 +30,11 @@ export const INSERT_RUN = statement<
     createdAt: number,
     updatedAt: number,
     timeoutAt: number | null,
-  ],
-  Pick<RunRow, 'n'>
+  ]
 >(`
   insert into runs (id, status, epoch, holder, len, signalled, server, operation_name, owner, version, began_at,
     created_at, updated_at, timeout_at, takeovers, resume_failures)
-  values (?, 'running', ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)
-  returning n`)
+  values (?, 'running', ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)`)
 
 export const INSERT_INPUT = statement<[run: number, body: string]>('insert into inputs (run, body) values (?, ?)')
 

@@ -1,0 +1,69 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createDurable } from 'graphql-durable'
+import { sqliteStore } from 'graphql-durable/sqlite'
+import { useDurable } from 'graphql-durable/yoga'
+import { createYoga } from 'graphql-yoga'
+import { createPaymentClient } from './payment-client.ts'
+import { startPaymentService } from './payments.ts'
+import type { PaymentService } from './payments.ts'
+import { createShopSchema } from './schema.ts'
+import type { ShopContext } from './schema.ts'
+import { linesToTry } from './try-it.ts'
+
+/*
+ * The shop's server. Environment: PORT (4000), DURABLE_DB (checkout.db), COOLING_OFF (5s), and PAYMENTS_URL, without
+ * which it starts a payment service of its own, with its log at PAYMENTS_LOG (payments.log).
+ */
+
+const { PORT = '4000', DURABLE_DB = 'checkout.db', COOLING_OFF = '5s', PAYMENTS_URL } = process.env
+const { PAYMENTS_LOG = 'payments.log' } = process.env
+
+const ownPayments = PAYMENTS_URL === undefined ? await startOwnPayments(Number(PORT) + 1) : null
+const paymentsUrl = ownPayments?.url ?? PAYMENTS_URL ?? ''
+
+const durable = createDurable<ShopContext, { user: string | null }>({
+  store: sqliteStore(DURABLE_DB),
+  // An answer within a second and a half, complete or not.
+  deferAfter: '1.5s',
+  // Whom a run belongs to: nobody else sees it. Events are sent by Grace alone.
+  owner: ({ user }) => user,
+  authorize: ({ action, context }) => action !== 'send' || context.user === 'grace',
+  // The request is gone when a run goes on after a crash: this is what remains of it.
+  context: { capture: ({ user }) => ({ user }), restore: ({ user }) => ({ user }) },
+})
+
+const yoga = createYoga({
+  schema: createShopSchema({ payments: createPaymentClient(paymentsUrl), coolingOff: COOLING_OFF }),
+  plugins: [useDurable(durable)],
+  // In your application: whoever the session or the token says.
+  context: ({ request }) => ({ user: request.headers.get('x-user') }),
+  graphiql: { title: 'Checkout', headers: '{ "x-user": "ada" }', defaultQuery: '{ shop { name } report { title revenue } }' },
+})
+
+const server = createServer(yoga)
+server.once('error', (error) => {
+  console.error(`The shop cannot open: ${error.message}. Is another server running there? PORT takes another port.`)
+  void close().then(() => process.exit(1))
+})
+server.listen(Number(PORT), () => {
+  const origin = `http://localhost:${(server.address() as AddressInfo).port}` // it listens on a port, not on a pipe
+  const url = `${origin}${yoga.graphqlEndpoint}`
+  console.log(`The shop is open: ${url} has GraphiQL. Runs are in ${DURABLE_DB}. Paste these into another terminal:\n`)
+  console.log(linesToTry({ url, runs: `${url}/runs`, payments: paymentsUrl }))
+})
+
+/** The same port after a restart, if it is free. */
+function startOwnPayments(port: number): Promise<PaymentService> {
+  const options = { logFile: PAYMENTS_LOG }
+  return startPaymentService({ ...options, port }).catch(() => startPaymentService(options))
+}
+
+async function close(): Promise<void> {
+  server.close()
+  // Requests that wait are answered, steps that run may end, and the leases are given back.
+  await durable.close()
+  server.closeAllConnections()
+  await ownPayments?.close()
+}
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void close())

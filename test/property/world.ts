@@ -1,0 +1,279 @@
+import { envelop, useEngine, useSchema } from '@envelop/core'
+import { execute, parse, subscribe, validate } from 'graphql'
+import type { ExecutionResult } from 'graphql'
+import { useDurable } from '../../plugins/envelop.ts'
+import { createDurable } from '../../src/index.ts'
+import { memoryStore } from '../../src/memory.ts'
+import type { MemorySession, MemoryStore } from '../../src/store/memory/store.ts'
+import type { CommitReceipt, RunCommit, RunView, Store } from '../../src/store/store.ts'
+import { createTestClock } from '../../src/testing.ts'
+import type { TestClock } from '../../src/testing.ts'
+import type { Clock, Timer } from '../../src/core/clock.ts'
+import type { Durable, DurableOptions } from '../../src/types.ts'
+import { EVENT_NAMES } from './program.ts'
+import type { Branch } from './program.ts'
+import { Pass } from './pass.ts'
+import { DOCUMENTS, schema } from './schema.ts'
+
+/** One run of a random operation, and everything that happens to it. */
+export interface Plan {
+  readonly seed: number
+  readonly kind: keyof typeof DOCUMENTS
+  readonly first: Branch
+  readonly second: Branch
+  readonly hold: number
+  readonly deferAfter: number
+  /** How long parked executions stay hot; null: they are evicted at once. */
+  readonly hotMs: number | null
+  /** The store stops answering at a life's n-th commit: before it is made, or before its answer. */
+  readonly crashes: readonly { readonly commit: number; readonly phase: 'before' | 'after' }[]
+}
+
+/** What is told of a run in the end. */
+export interface Story {
+  readonly violations: readonly string[]
+  readonly passes: readonly Pass[]
+  readonly result: ExecutionResult
+  /** Null where nothing of the run was ever committed. */
+  readonly run: RunView | null
+  readonly crashes: number
+}
+
+const LEASE_MS = 2000
+const SEND_EVERY_MS = 700
+/** Virtual time that no program needs. */
+const GIVE_UP_MS = 20 * 60_000
+
+/** A process's life: its durable, on a clock that dies with it. */
+interface Life {
+  readonly durable: Durable
+  readonly operate: (pass: Pass) => Promise<ExecutionResult>
+  readonly hasCrashed: () => boolean
+}
+
+export class World {
+  readonly plan: Plan
+  readonly clock: TestClock
+  readonly violations: string[] = []
+  readonly passes: Pass[] = []
+  /** Keys that the store has accepted outcomes under. */
+  readonly committed = new Set<string>()
+  readonly idempotencyKeys = new Map<string, string>()
+  executions = 0
+  runId: string | null = null
+  readonly #store: MemoryStore
+  #armed: { left: number; phase: 'before' | 'after'; crash: () => void } | null = null
+  readonly #working = new Set<Timer>()
+  #crashes = 0
+
+  constructor(plan: Plan) {
+    this.plan = plan
+    this.clock = createTestClock({ seed: plan.seed })
+    this.#store = memoryStore({ onCommit: (phase, what) => this.#onCommit(phase, what) })
+  }
+
+  async live(): Promise<Story> {
+    const observer = await this.#store.connect({ processId: 'observer', leaseMs: 1e12, clock: this.clock })
+    const read = (): Promise<RunView | null> =>
+      this.runId === null ? Promise.resolve(null) : observer.read(this.runId, { journal: true, result: true, input: true })
+    let result: ExecutionResult | null = null
+    let life: Life | null = null
+    const giveUpAt = this.clock.now() + GIVE_UP_MS
+    let sendAt = this.clock.now() + SEND_EVERY_MS
+    let sent = 0
+    while (result === null) {
+      if (this.clock.now() > giveUpAt) {
+        this.violations.push(`I4: the run has not ended: ${JSON.stringify((await read())?.run)}`)
+        break
+      }
+      if (!life || life.hasCrashed()) {
+        const view = await read()
+        for (const { key } of view?.journal ?? []) this.committed.add(key)
+        life = await this.#begin()
+        if (!view) {
+          this.committed.clear()
+          this.idempotencyKeys.clear()
+          this.passes.length = 0
+          this.runId = null
+          life.operate(this.pass()).then(
+            (answer) => (answer.extensions?.['runId'] === undefined ? (result ??= answer) : undefined),
+            (error: unknown) => this.violations.push(`the request failed: ${String(error)}`),
+          )
+        }
+      }
+      const nextAt = Math.min(this.clock.nextAt ?? Infinity, sendAt)
+      await this.clock.advance(nextAt - this.clock.now())
+      if (this.clock.now() >= sendAt) {
+        sendAt += SEND_EVERY_MS
+        const events = EVENT_NAMES.map((name) => ({ name, data: ++sent }))
+        if (!life.hasCrashed()) life.durable.send(events).catch((error: unknown) => this.violations.push(`send: ${String(error)}`))
+      }
+      const stored = (await read())?.result
+      if (stored) result = (JSON.parse(stored) as { result: ExecutionResult }).result
+    }
+    this.#armed = null
+    await this.clock.settle()
+    const view = await read()
+    await life?.durable.close({ timeout: 0 })
+    await observer.close()
+    for (const timer of this.#working) timer.cancel()
+    if (this.clock.pending > 0) this.violations.push(`${this.clock.pending} timers were left`)
+    this.#judge(view)
+    return { violations: this.violations, passes: this.passes, result: result ?? {}, run: view, crashes: this.#crashes }
+  }
+
+  /** The complete journal, replayed by a process that knows nothing else, and what that gives. */
+  async replay({ run, input, journal }: RunView): Promise<{ result: ExecutionResult; pass: Pass }> {
+    const observer = await this.#store.connect({ processId: 'replayer', leaseMs: 1e12, clock: this.clock })
+    const runId = `${run.id}_again`
+    const create = { ...run, input: input ?? '', beganAgoMs: this.clock.now() - run.beganAt, timeoutMs: null }
+    const outcomes = journal ?? []
+    const next = { kind: 'park', wakeInMs: 0 } as const
+    await observer.commit([{ runId, epoch: 1, seq: 1, create, outcomes, opens: [], closes: [], next }])
+    this.runId = runId
+    this.idempotencyKeys.clear()
+    const passesBefore = this.passes.length
+    const life = await this.#begin({ hot: { runs: 10 } })
+    const giveUpAt = this.clock.now() + GIVE_UP_MS
+    let stored: string | null | undefined = null
+    while (!stored && this.clock.now() < giveUpAt) {
+      await this.clock.advance(this.clock.nextAt === null ? 0 : this.clock.nextAt - this.clock.now())
+      stored = (await observer.read(runId, { result: true }))?.result
+    }
+    await life.durable.close({ timeout: 0 })
+    await observer.close()
+    const [pass] = this.passes.splice(passesBefore)
+    const { result } = JSON.parse(stored ?? '{"result":{"data":"the replay did not end"}}') as { result: ExecutionResult }
+    return { result, pass: pass ?? new Pass(this, this.clock) }
+  }
+
+  /** A pass of the operation that adopts nothing: the foreground's, or a cold one. */
+  pass(clock: Clock = this.clock): Pass {
+    const pass = new Pass(this, clock)
+    this.passes.push(pass)
+    return pass
+  }
+
+  /** A program's own work, which nobody else's timer is. */
+  after(ms: number, clock: Clock): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = clock.setTimeout(() => {
+        this.#working.delete(timer)
+        resolve()
+      }, ms)
+      this.#working.add(timer)
+    })
+  }
+
+  async #begin(options: DurableOptions = {}): Promise<Life> {
+    const { plan } = this
+    const { clock, kill } = mortalClock(this.clock)
+    let session: MemorySession | null = null
+    let crashed = false
+    const store: Store = {
+      name: 'memory',
+      connect: async (connectOptions) => {
+        session = await this.#store.connect(connectOptions)
+        return { ...session, commit: (batch) => this.#watchCommit(session!, batch) }
+      },
+    }
+    const durable = createDurable<{ pass: Pass }>({
+      store,
+      clock,
+      schema: false,
+      hold: plan.hold,
+      deferAfter: plan.deferAfter,
+      hot: plan.hotMs === null ? { runs: 0 } : { ttl: plan.hotMs },
+      worker: { lease: LEASE_MS, pollInterval: 500 },
+      context: { restore: () => ({ pass: this.pass(clock) }) },
+      onWarning: (message, details) => void this.violations.push(`warned: ${message} ${JSON.stringify(details)}`),
+      ...options,
+    })
+    const getEnveloped = envelop({
+      plugins: [
+        useEngine({ parse, validate, execute, subscribe }),
+        useSchema(schema),
+        useDurable(durable, { getEnveloped: () => getEnveloped }),
+      ],
+    })
+    await durable.start()
+    const crash = plan.crashes[this.#crashes]
+    this.#armed = crash
+      ? {
+          left: crash.commit,
+          phase: crash.phase,
+          crash: () => {
+            crashed = true
+            this.#crashes++
+            session?.crash()
+            kill()
+          },
+        }
+      : null
+    return {
+      durable,
+      hasCrashed: () => crashed,
+      operate: async (pass) => {
+        const { contextFactory, execute } = getEnveloped({ pass })
+        const contextValue = await contextFactory()
+        return (await execute({ schema, document: DOCUMENTS[plan.kind], contextValue })) as ExecutionResult
+      },
+    }
+  }
+
+  #onCommit(phase: 'before' | 'after', what: string): void {
+    if (what !== 'commit' || this.#armed?.phase !== phase || --this.#armed.left > 0) return
+    const { crash } = this.#armed
+    this.#armed = null
+    crash()
+  }
+
+  async #watchCommit(session: MemorySession, batch: readonly RunCommit[]): Promise<CommitReceipt> {
+    for (const part of batch) if (part.create) this.runId = part.runId
+    const receipt = await session.commit(batch)
+    for (const part of batch) {
+      if (receipt.accepted.has(part.runId)) for (const { key } of part.outcomes) this.committed.add(key)
+    }
+    return receipt
+  }
+
+  #judge(view: RunView | null): void {
+    const consumed = (view?.journal ?? []).flatMap(({ eventId }) => eventId ?? [])
+    if (new Set(consumed).size < consumed.length) this.violations.push('I6: an event was consumed twice')
+    for (const [index, pass] of this.passes.entries()) {
+      const next = this.passes[index + 1]
+      if (next) this.violations.push(...pass.divergences(next))
+    }
+  }
+}
+
+/** Its timers end with the process that set them. */
+function mortalClock(clock: TestClock): { clock: Clock; kill: () => void } {
+  const timers = new Set<Timer>()
+  let dead = false
+  return {
+    clock: {
+      now: () => clock.now(),
+      random: () => clock.random(),
+      randomId: () => clock.randomId(),
+      setTimeout(callback, delayMs) {
+        if (dead) return { cancel: () => {} }
+        const timer = clock.setTimeout(() => {
+          timers.delete(timer)
+          callback()
+        }, delayMs)
+        timers.add(timer)
+        return {
+          cancel() {
+            timers.delete(timer)
+            timer.cancel()
+          },
+        }
+      },
+    },
+    kill() {
+      dead = true
+      for (const timer of timers) timer.cancel()
+    },
+  }
+}
