@@ -1,6 +1,6 @@
 import type { Plugin, YogaServer } from 'graphql-yoga'
-import { createGraphQLError } from '@graphql-tools/utils'
-import type { ExecutionResult, GraphQLError } from 'graphql'
+import { GraphQLError } from 'graphql'
+import type { ExecutionResult } from 'graphql'
 import { createDurable, internalsOf, isDurable } from '../src/durable.ts'
 import { operationOf } from '../src/engine/fields.ts'
 import type { Operation } from '../src/engine/operation.ts'
@@ -90,8 +90,8 @@ function withHttp(operation: Operation, result: ExecutionResult): ExecutionResul
 function withoutStatus(error: GraphQLError): GraphQLError {
   const { http, ...extensions } = error.extensions ?? {}
   if (http === undefined) return error
-  const { message, path, nodes, source, positions, originalError } = error
-  return createGraphQLError(message, { path, nodes, source, positions, originalError, extensions })
+  const { message, path, nodes = null, source = null, positions = null, originalError = null } = error
+  return new GraphQLError(message, { path: path ?? null, nodes, source, positions, originalError, extensions })
 }
 
 function isSingle(result: unknown): result is ExecutionResult {

@@ -155,6 +155,8 @@ export interface DurableOptions<Context = any, Captured = unknown> {
   readonly deferAfter?: Duration
   /** The most that `durableRun(wait:)` may ask for. Default '5m'. */
   readonly maxHold?: Duration
+  /** Requests with the same key are one run, for each owner. Default: the `Idempotency-Key` header. */
+  readonly idempotencyKey?: (context: Context) => string | null | undefined
   /** Of a step, after the first attempt. Default 3. */
   readonly retries?: number
   readonly backoff?: BackoffOptions
@@ -272,7 +274,10 @@ export interface Durable<Context = any> {
 export interface Runs {
   get(id: string): Promise<RunSnapshot | null>
   list(filter?: ListFilter): Promise<RunPage>
-  /** Resolves when the run has ended or `timeout` (default: none) has passed; resumes the run if it is due. */
+  /**
+   * Resolves when the run has ended, `timeout` (default: none) has passed, or the durable is closed; resumes the run if
+   * it is due.
+   */
   wait(
     id: string,
     options?: { readonly timeout?: Duration; readonly signal?: AbortSignal },

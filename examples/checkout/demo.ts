@@ -43,7 +43,8 @@ async function play(directory: string, payments: PaymentService): Promise<void> 
   try {
     const { status, body } = await shop.post('ada', CHECKOUT)
     tell('The payment service takes its time, so she is not kept waiting: her answer has the id of a run.')
-    say(`HTTP ${status}`, JSON.stringify(body, null, 2))
+    say('answer', `HTTP ${status}`)
+    for (const [key, value] of Object.entries(body)) say('answer', `${key}: ${JSON.stringify(value)}`)
     const runId = String(body.extensions?.['runId'])
     check(status === 202 && runId.startsWith('run_'), 'The mutation was answered with 202 and the id of a run')
 

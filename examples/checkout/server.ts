@@ -1,5 +1,6 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createDurable } from 'graphql-durable'
 import { sqliteStore } from 'graphql-durable/sqlite'
 import { useDurable } from 'graphql-durable/yoga'
@@ -60,9 +61,10 @@ function startOwnPayments(port: number): Promise<PaymentService> {
 }
 
 async function close(): Promise<void> {
-  server.close()
+  const closed = new Promise((resolve) => server.close(resolve))
   // Requests that wait are answered, steps that run may end, and the leases are given back.
   await durable.close()
+  await Promise.race([closed, sleep(500, null, { ref: false })])
   server.closeAllConnections()
   await ownPayments?.close()
 }

@@ -65,6 +65,7 @@ export async function startShop({ directory, paymentsUrl, coolingOff, onLine }: 
         method: 'POST',
         headers: { 'content-type': 'application/json', 'x-user': user },
         body: JSON.stringify({ query, variables }),
+        signal: AbortSignal.timeout(15_000),
       })
       return { status: response.status, body: (await response.json()) as Answer }
     },

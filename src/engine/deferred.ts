@@ -7,8 +7,6 @@ import type { Operation } from './operation.ts'
  * replace whatever stands at their paths, since masking may have made something else of them.
  */
 export function deferredResult(operation: Operation, result: ExecutionResult): ExecutionResult {
-  const execution = operation.run
-  if (!execution) return result
   const entries = distinctByPath(operation.deferred)
   const taken = new Set(entries.map((entry) => JSON.stringify(entry.path)))
   const isEntry = (error: GraphQLError | undefined): boolean => taken.has(JSON.stringify(error?.path))
@@ -19,19 +17,19 @@ export function deferredResult(operation: Operation, result: ExecutionResult): E
   const others = given.filter((error, index) => !isEntry(error) && !isMasked(index))
   const errors = [...others, ...entries]
   // A run that was never stored is nobody's to follow (I4).
-  if (!execution.created) return { ...result, data: result.data ?? null, errors }
-  const waits = execution.waits.snapshots()
+  const run = operation.followed
+  if (!run) return { ...result, data: result.data ?? null, errors }
   return {
     ...result,
     data: result.data ?? null,
     errors,
     extensions: {
       ...result.extensions,
-      runId: execution.runId,
+      runId: run.runId,
       durable: {
-        status: operation.endStatus ?? (waits.length > 0 && execution.attempts.size === 0 ? 'SUSPENDED' : 'RUNNING'),
-        retryAfterMs: retryAfterMs(waits, operation.engine.storeNow()),
-        waitingOn: waits.map(formatWait),
+        status: operation.endStatus ?? run.status,
+        retryAfterMs: retryAfterMs(run.waitingOn, operation.engine.storeNow()),
+        waitingOn: run.waitingOn.map(formatWait),
       },
     },
   }

@@ -3,12 +3,14 @@ import { backoffMs } from '../core/backoff.ts'
 import type { Clock } from '../core/clock.ts'
 import { decode } from '../core/codec.ts'
 import { DurableError } from '../core/errors.ts'
-import type { Claimed, EventQuery, EventRecord, LoadedRun, Store, StoreSession } from '../store/store.ts'
+import type { Claimed, EventQuery, EventRecord, LoadedRun, ReadParts, RunView, Store, StoreSession } from '../store/store.ts'
 import { StoreError } from '../store/store.ts'
 import type { EventInput } from '../types.ts'
+import { unavailable } from './errors.ts'
 import { Execution } from './execution.ts'
 import type { Host } from './host.ts'
 import { HotCache } from './hot.ts'
+import { parseIdempotencyKey } from './idempotency.ts'
 import { Operation } from './operation.ts'
 import type { RunInput } from './operation.ts'
 import type { EngineOptions } from './options.ts'
@@ -43,6 +45,7 @@ export class Engine {
   #unwatch: () => void = () => {}
   #clockOffsetMs = 0
   #closing = false
+  #leaving = false
   #warnedOfContext = false
 
   constructor(store: Store, options: EngineOptions, clock: Clock) {
@@ -126,6 +129,13 @@ export class Engine {
     for (const operation of this.#operations.values()) operation.run?.startWaiting()
   }
 
+  /** The key that a request's operation is to be executed under, once. */
+  idempotencyKeyOf({ host, context }: Operation): string | null {
+    if (this.options.idempotencyKey) return this.options.idempotencyKey(context) ?? null
+    const header = host.headers(context, ['idempotency-key'])['idempotency-key']
+    return header === undefined ? null : parseIdempotencyKey(header)
+  }
+
   assertOpen(): void {
     if (!this.#closing) return
     throw new DurableError('DURABLE_STORE_UNAVAILABLE', 'The server is shutting down. Try again.')
@@ -150,6 +160,8 @@ export class Engine {
   async close(timeoutMs: number): Promise<void> {
     if (this.#closing) return
     const session = this.#session
+    this.#leaving = true
+    this.#tell(null)
     for (const operation of this.#operations.values()) void operation.deferAll()
     this.#worker?.stop()
     const running = [...this.#operations.values()].flatMap(({ run }) => (run ? [run] : []))
@@ -169,7 +181,8 @@ export class Engine {
 
   async #untilIdle(executions: readonly Execution[], timeoutMs: number): Promise<void> {
     const giveUpAt = this.clock.now() + timeoutMs
-    while (this.clock.now() < giveUpAt && executions.some((run) => run.state !== 'over' && run.busy)) {
+    const isBusy = (): boolean => this.#listeners.size > 0 || executions.some((run) => run.state !== 'over' && run.busy)
+    while (this.clock.now() < giveUpAt && isBusy()) {
       await new Promise<void>((resolve) => this.clock.setTimeout(resolve, CLOSE_POLL_MS))
     }
   }
@@ -364,14 +377,25 @@ export class Engine {
     }
   }
 
+  /** @throws DurableError DURABLE_STORE_UNAVAILABLE */
+  async read(runId: string, parts?: ReadParts): Promise<RunView | null> {
+    const session = await this.session()
+    return this.#patiently(() => session.read(runId, parts))
+  }
+
   // ---- Ends
 
   /** Ends a run from outside and fences whoever holds it. */
   async cancel(runId: string, reason: string | undefined, result: string): Promise<boolean> {
     const session = await this.session()
-    const run = await this.#patiently(() => session.end(runId, { status: 'cancelled', result }))
-    if (run?.status === 'cancelled') this.#abandonCancelled(runId, reason)
-    return run !== null
+    this.#cancelling.add(runId)
+    try {
+      const run = await this.#patiently(() => session.end(runId, { status: 'cancelled', result }))
+      if (run?.status === 'cancelled') this.#abandonCancelled(runId, reason)
+      return run !== null
+    } finally {
+      this.#cancelling.delete(runId)
+    }
   }
 
   #abandonCancelled(runId: string, reason: string | undefined): void {
@@ -381,13 +405,22 @@ export class Engine {
     this.#tell(runId)
   }
 
+  /** Runs that are being cancelled from here: the open request is told why, rather than that its run is lost. */
+  readonly #cancelling = new Set<string>()
+
   #onEndedElsewhere(runId: string): void {
+    if (this.#cancelling.has(runId)) return
     const run = this.#operations.get(runId)?.run
     // Our own commits of an end leave `ending` by themselves.
     if (run && run.state !== 'ending') run.abandon({ kind: 'lost' })
   }
 
   // ---- Who waits for runs
+
+  /** It is being closed: whoever waits for a run is answered with the run as it is, while that can be done. */
+  get leaving(): boolean {
+    return this.#leaving
+  }
 
   /** Calls back when the run, or (null) any run, may have changed. */
   onChange(listener: (runId: string | null) => void): () => void {
@@ -406,14 +439,6 @@ const CLOSE_POLL_MS = 10
 const RECLAIM_POLL_MS = 50
 /** Deaths in a row of whoever holds a run, without progress, before it counts as what kills them. */
 const MAX_TAKEOVERS = 5
-
-export function unavailable(cause: unknown): DurableError {
-  const broken = cause instanceof StoreError && cause.kind === 'broken'
-  return new DurableError('DURABLE_STORE_UNAVAILABLE', 'The store of durable runs is not available. Try again later.', {
-    cause,
-    retryable: !broken,
-  })
-}
 
 function readInput(encoded: string): RunInput {
   return decode(encoded) as RunInput // written by Operation

@@ -2,6 +2,7 @@ import { isAsyncIterable } from '@graphql-tools/utils'
 import { Kind, visit } from 'graphql'
 import type { DocumentNode, ExecutionArgs, ExecutionResult } from 'graphql'
 import { durableFieldResolver } from './fields.ts'
+import { joinRun } from './idempotency.ts'
 import type { Operation } from './operation.ts'
 import { executeFieldByField, rootFieldsOf } from './serial.ts'
 
@@ -20,7 +21,8 @@ export function executePass(operation: Operation, args: ExecutionArgs, execute: 
 function executeForeground(operation: Operation, args: ExecutionArgs, execute: Execute): Executed | Promise<Executed> {
   let executed: Executed | Promise<Executed>
   try {
-    executed = start(operation, args, execute)
+    const key = operation.engine.idempotencyKeyOf(operation)
+    executed = key === null ? start(operation, args, execute) : executeUnder(key, operation, args, execute)
   } catch (error) {
     operation.onForegroundFailed()
     throw error
@@ -38,6 +40,17 @@ function executeForeground(operation: Operation, args: ExecutionArgs, execute: E
       reject(error)
     })
   })
+}
+
+/** The first request under the key executes the operation; the others join its run. */
+async function executeUnder(
+  key: string,
+  operation: Operation,
+  args: ExecutionArgs,
+  execute: Execute,
+): Promise<Executed> {
+  const { fingerprint, conflict } = await operation.createUnder(key)
+  return conflict ? joinRun(operation, fingerprint, conflict) : start(operation, args, execute)
 }
 
 function executeBackground(operation: Operation, args: ExecutionArgs, execute: Execute): Executed | Promise<Executed> {

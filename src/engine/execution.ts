@@ -4,6 +4,7 @@ import { DurableError } from '../core/errors.ts'
 import type { DurableErrorCode } from '../core/errors.ts'
 import type {
   Claimed,
+  Conflict,
   EndStatus,
   NewRun,
   NewWait,
@@ -39,6 +40,8 @@ type ExecutionState = 'live' | 'parking' | 'parked' | 'ending' | 'over'
 /** Why an execution is over before its pass has answered. */
 export type Abandonment =
   | { readonly kind: 'lost' | 'evicted' }
+  /** It never became a run: its idempotency key belongs to another one. */
+  | { readonly kind: 'joins'; readonly conflict: Conflict }
   /** The error that whoever still waits for the response gets. */
   | { readonly kind: 'failed'; readonly error: DurableError }
 
@@ -305,6 +308,14 @@ export class Execution implements Author {
     this.engine.writer.write(this)
   }
 
+  /** A pass has got through after others had been refused: only those in a row count. */
+  onResumed(): void {
+    if (this.#state !== 'live') return
+    this.#pending.resumeFailures = 0
+    this.#pending.note = null
+    this.engine.writer.write(this)
+  }
+
   #park(): void {
     if (this.#state !== 'live' || this.busy || this.waits.size === 0) return
     if (!this.owner.mayPark()) return this.#recheck()
@@ -367,9 +378,9 @@ export class Execution implements Author {
     this.considerParking()
   }
 
-  onRefused(): void {
+  onRefused(_commit: RunCommit, conflict: Conflict | null): void {
     this.#sent = null
-    this.abandon({ kind: 'lost' })
+    this.abandon(conflict ? { kind: 'joins', conflict } : { kind: 'lost' })
   }
 
   onStoreFailure(commit: RunCommit, cause: StoreError): void {

@@ -167,7 +167,7 @@ function bindField(resolver: Resolver): Resolver {
     cursor = here
     let value: unknown
     try {
-      value = resolver(source, args, context, info)
+      value = resolver(source, args, context, shadowSignal(info, operation))
     } finally {
       cursor = outer
     }
@@ -279,14 +279,36 @@ function isUnaliased(info: GraphQLResolveInfo): boolean {
 }
 
 /**
- * The request's abort signal does not reach a run. It stays what it was for an operation that has used no step.
+ * The request's abort signal does not reach a run: `info` gets one that follows the request's for as long as the
+ * operation has used no step, and no further. Resolvers take it before their first step, so a getter would be too late.
  */
 function shadowSignal(info: GraphQLResolveInfo, operation: Operation): GraphQLResolveInfo {
-  const given: unknown = Reflect.get(info, 'signal')
-  if (given === undefined || given === null) return info
-  return Object.create(info, {
-    signal: { get: () => (operation.run ? undefined : given), enumerable: true, configurable: true },
-  }) as GraphQLResolveInfo
+  const given: unknown = Reflect.get(info, 'signal') // graphql-tools' executor
+  const getGiven: unknown = Reflect.get(info, 'getAbortSignal') // graphql 17
+  if (!(given instanceof AbortSignal) && typeof getGiven !== 'function') return info
+  let signal: AbortSignal | undefined
+  const shadow = (): AbortSignal | undefined => {
+    const source: unknown = given ?? (getGiven as () => unknown)() // one of the two is there
+    if (!signal && source instanceof AbortSignal) signal = signalUntilRun(source, operation)
+    return signal
+  }
+  const shadowed = Object.create(info) as GraphQLResolveInfo
+  const name = given === undefined || given === null ? 'getAbortSignal' : 'signal'
+  return Object.defineProperty(shadowed, name, {
+    ...(name === 'signal' ? { get: shadow } : { value: shadow }),
+    enumerable: true,
+    configurable: true,
+  })
+}
+
+function signalUntilRun(given: AbortSignal, operation: Operation): AbortSignal {
+  const controller = new AbortController()
+  const abort = (): void => {
+    if (!operation.run) controller.abort(given.reason)
+  }
+  if (given.aborted) abort()
+  else given.addEventListener('abort', abort, { once: true })
+  return controller.signal
 }
 
 function pathOf(info: GraphQLResolveInfo): (string | number)[] {

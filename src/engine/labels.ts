@@ -6,14 +6,15 @@ type Identify = (source: unknown, info: GraphQLResolveInfo) => string | number |
 
 /**
  * Names fields by their response path, and a list's items by their identity: a list that comes back in another order
- * does not hand an outcome to the wrong entity. One instance for each pass, since paths are objects of one execution.
+ * does not hand an outcome to the wrong entity. Paths are objects of one execution, and so one instance serves all
+ * passes, which may overlap: a foreground that was answered early goes on beside the background pass.
  */
 export class Labels {
   readonly #identify: Identify
   /** List items, and fields that have another name than their response key. */
   readonly #items = new Map<Path, string>()
-  /** How often an identity has come up in a list. */
-  readonly #seen = new Map<string, number>()
+  /** How often an identity has come up, by list. */
+  readonly #seen = new Map<Path, Map<string, number>>()
 
   constructor(identify: Identify) {
     this.#identify = identify
@@ -47,10 +48,11 @@ export class Labels {
   #label(item: Path, info: GraphQLResolveInfo, source: unknown): string {
     const identity = this.#identify(source, info)
     if (identity === null || identity === undefined) return itemByIndex(Number(item.key))
-    const list = item.prev ? joinScope(this.#labelsTo(item.prev)) : ''
-    const counted = `${list} ${String(identity)}`
-    const occurrence = (this.#seen.get(counted) ?? 0) + 1
-    this.#seen.set(counted, occurrence)
+    const list = item.prev ?? item
+    const seen = this.#seen.get(list) ?? new Map<string, number>()
+    this.#seen.set(list, seen)
+    const occurrence = (seen.get(String(identity)) ?? 0) + 1
+    seen.set(String(identity), occurrence)
     return itemByIdentity(identity, occurrence)
   }
 }

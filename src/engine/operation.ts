@@ -4,14 +4,17 @@ import type { Timer } from '../core/clock.ts'
 import { encode } from '../core/codec.ts'
 import { DurableError } from '../core/errors.ts'
 import { isWithin } from '../core/keys.ts'
-import type { NewRun } from '../store/store.ts'
+import type { Conflict, Idempotency, NewRun } from '../store/store.ts'
 import type { ResumedRun } from '../types.ts'
+import { unavailable } from './errors.ts'
 import type { Engine } from './engine.ts'
 import { Execution } from './execution.ts'
 import type { Abandonment, ExecutionOwner, NewOutcome } from './execution.ts'
 import type { Host } from './host.ts'
 import { Labels } from './labels.ts'
 import { deferredResult } from './deferred.ts'
+import { fingerprintOf } from './idempotency.ts'
+import type { Followed } from './idempotency.ts'
 import { encodeResult, statusOf } from './result.ts'
 import type { Scope } from './scope.ts'
 
@@ -59,7 +62,7 @@ export class Operation implements ExecutionOwner {
   readonly kept = new Map<string, unknown>()
   /** Results of resolvers that were called before there was a run: (info, source, result). Keyed when there is one. */
   readonly early: unknown[] = []
-  labels: Labels
+  readonly labels: Labels
   readonly pendingFields = new Set<PendingField>()
   /** Root fields that have finished, executed field by field, before there was a run (I10). */
   readonly carried: NewOutcome[] = []
@@ -77,6 +80,8 @@ export class Operation implements ExecutionOwner {
   phase: Phase
   reached = false
   #execution: Execution | null = null
+  /** Keys of resolvers that began before there was a run and are under way: the executor cannot be told about them. */
+  readonly #untold = new Set<string>()
   #passing = false
   #deferAfter: Timer | null = null
   #coarse: Timer | null = null
@@ -84,6 +89,10 @@ export class Operation implements ExecutionOwner {
   #heldUntil = 0
   #resumeFailures = 0
   #failedWith: DurableError | null = null
+  #idempotencyKey: string | null = null
+  #joined: Followed | null = null
+  /** While the run is being created under an idempotency key. */
+  #onAbandonedEarly: ((why: Abandonment) => void) | null = null
 
   constructor(engine: Engine, host: Host, args: ExecutionArgs | null, input: RunInput | null) {
     this.engine = engine
@@ -110,6 +119,14 @@ export class Operation implements ExecutionOwner {
     return this.#failedWith.code === 'DURABLE_RUN_CANCELLED' ? 'CANCELLED' : 'FAILED'
   }
 
+  /** The run that whoever sent this operation can follow: its own, or the one that it joined. */
+  get followed(): Followed | null {
+    const run = this.#execution
+    if (this.#joined || !run?.created) return this.#joined
+    const waitingOn = run.waits.snapshots()
+    return { runId: run.runId, status: waitingOn.length > 0 && run.attempts.size === 0 ? 'SUSPENDED' : 'RUNNING', waitingOn }
+  }
+
   get context(): unknown {
     return this.args?.contextValue
   }
@@ -118,6 +135,33 @@ export class Operation implements ExecutionOwner {
   attach(execution: Execution, resumeFailures: number): void {
     this.#execution = execution
     this.#resumeFailures = resumeFailures
+  }
+
+  /**
+   * Makes the run before anything is executed, under an idempotency key. Resolves when it is committed: with null, or
+   * with the run that the key belongs to. Rejects where the store fails.
+   */
+  createUnder(key: string): Promise<{ fingerprint: string; conflict: Conflict | null }> {
+    this.#idempotencyKey = key
+    return new Promise((resolve, reject) => {
+      const execution = this.execution()
+      const fingerprint = this.#idempotency?.fingerprint ?? ''
+      this.#onAbandonedEarly = (why) => {
+        if (why.kind === 'joins') resolve({ fingerprint, conflict: why.conflict })
+        else reject(why.kind === 'failed' ? why.error : unavailable(null))
+      }
+      void execution?.committed().then(() => {
+        this.#onAbandonedEarly = null
+        resolve({ fingerprint, conflict: null })
+      })
+    })
+  }
+
+  /** Answers with the run that this operation joined. */
+  follow(run: Followed): ExecutionResult {
+    this.#joined = run
+    if (!this.args) return { data: null }
+    return { data: null, errors: rootKeys(this.args).map((key) => this.deferral([key])) }
   }
 
   /** The run's execution; the first tool call makes it. */
@@ -165,9 +209,9 @@ export class Operation implements ExecutionOwner {
     if (this.phase !== 'foreground') return
     const fields = [...this.pendingFields].filter((field) => field.scope() === scope)
     const below = fields.length > 0 ? fields : [...this.pendingFields].filter((field) => isWithin(`${field.key}>`, scope.key))
-    if (below.length > 0) for (const field of below) this.#deferField(field)
-    // The executor awaits something that it cannot be told about: a resolver that began before there was a run.
-    else this.#answerWithoutExecutor(0)
+    for (const field of below) this.#deferField(field)
+    // Where nothing is pending, the field was deferred before, or has answered without waiting for this tool.
+    if (below.length === 0 && [...this.#untold].some((key) => isWithin(`${key}>`, scope.key))) this.#answerWithoutExecutor(0)
   }
 
   /** The switch, for whatever is running. */
@@ -185,7 +229,7 @@ export class Operation implements ExecutionOwner {
       this.#failedWith === null
         ? new DurableError('DURABLE_DEFERRED', `"${path.join('.')}" is still running. Follow the run by its id.`, {
             path,
-            extensions: { runId: this.#execution?.runId },
+            extensions: { runId: this.#joined?.runId ?? this.#execution?.runId },
           })
         : new DurableError(this.#failedWith.code, this.#failedWith.message, { path, extensions: this.#failedWith.extensions })
     this.deferred.push(error)
@@ -200,6 +244,10 @@ export class Operation implements ExecutionOwner {
     if (this.phase !== 'foreground') return result
     const execution = this.#execution
     this.#closeForeground()
+    if (this.#joined) {
+      this.phase = 'over'
+      return deferredResult(this, result)
+    }
     if (!execution) {
       this.phase = 'over'
       return result
@@ -241,7 +289,6 @@ export class Operation implements ExecutionOwner {
       this.#resumeFailures = 0
       release()
     }
-    this.labels = new Labels(this.engine.options.identify)
     let outcome: { result: ExecutionResult } | { error: unknown }
     try {
       outcome = { result: await this.host.pass(this) }
@@ -266,6 +313,10 @@ export class Operation implements ExecutionOwner {
 
   onAbandoned(why: Abandonment): void {
     this.#deferAfter?.cancel()
+    if (this.#onAbandonedEarly) {
+      this.#execution = null
+      return this.#onAbandonedEarly(why)
+    }
     if (this.phase !== 'foreground') {
       this.phase = 'over'
       return
@@ -284,6 +335,17 @@ export class Operation implements ExecutionOwner {
       version: options.version,
       timeoutMs: options.timeoutMs,
       input: this.#encodedInput,
+      idempotency: this.#idempotency,
+    }
+  }
+
+  /** A key is its owner's, on one server. */
+  get #idempotency(): Idempotency | null {
+    if (this.#idempotencyKey === null || !this.input) return null
+    const { document, operationName, variables } = this.input
+    return {
+      key: JSON.stringify([this.host.name, this.#owner, this.#idempotencyKey]),
+      fingerprint: fingerprintOf(encode([document, operationName, variables])),
     }
   }
 
@@ -324,7 +386,12 @@ export class Operation implements ExecutionOwner {
     for (let at = 0; at < this.early.length; at += 3) {
       // Written in threes by the resolvers' wrapper.
       const info = this.early[at] as Parameters<Labels['keyOf']>[0]
-      this.kept.set(this.labels.keyOf(info, this.early[at + 1]), this.early[at + 2])
+      const kept = this.early[at + 2] as { value: PromiseLike<unknown> }
+      const key = this.labels.keyOf(info, this.early[at + 1])
+      this.kept.set(key, kept)
+      this.#untold.add(key)
+      const settled = (): void => void this.#untold.delete(key)
+      kept.value.then(settled, settled)
     }
     this.early.length = 0
   }

@@ -22,6 +22,7 @@ export interface EngineOptions extends RetryPolicy {
   readonly path: string | null
   readonly identify: NonNullable<DurableOptions['identify']>
   readonly owner: DurableOptions['owner']
+  readonly idempotencyKey: DurableOptions['idempotencyKey']
   readonly context: ContextOptions<unknown, unknown>
   readonly warn: (message: string, details: Readonly<Record<string, unknown>>) => void
 }
@@ -49,6 +50,7 @@ export function resolveOptions(options: DurableOptions): EngineOptions {
     path: options.path === undefined ? '/graphql/runs' : options.path,
     identify: options.identify ?? identityOf,
     owner: options.owner,
+    idempotencyKey: options.idempotencyKey,
     // The context functions are typed against each other in DurableOptions; the engine only passes values through.
     context: (options.context ?? {}) as ContextOptions<unknown, unknown>,
     warn: options.onWarning ?? ((message, details) => console.warn(`[graphql-durable] ${message}`, details)),

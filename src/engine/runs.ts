@@ -3,7 +3,7 @@ import { toMs } from '../core/duration.ts'
 import { isEnded } from '../store/store.ts'
 import type { ListQuery, RunRecord, RunStatus as StoredStatus } from '../store/store.ts'
 import type { ListFilter, Runs, RunSnapshot } from '../types.ts'
-import { unavailable } from './engine.ts'
+import { unavailable } from './errors.ts'
 import type { Engine } from './engine.ts'
 import { encodeResult } from './result.ts'
 import { toSnapshot } from './snapshot.ts'
@@ -38,7 +38,7 @@ export function createRuns(engine: Engine): Runs {
     async wait(id, { timeout, signal } = {}) {
       const giveUpAt = timeout === undefined ? Infinity : engine.clock.now() + toMs(timeout, 'timeout')
       for (;;) {
-        const changed = nextChange(engine, id)
+        const changed = untilChanged(engine, id)
         try {
           const session = await engine.session()
           const view = await translated(session.read(id))
@@ -46,7 +46,7 @@ export function createRuns(engine: Engine): Runs {
           if (isEnded(view.run.status)) return await get(id)
           await engine.carryOnIfDue(id)
           const leftMs = giveUpAt - engine.clock.now()
-          if (leftMs <= 0 || signal?.aborted) return await get(id)
+          if (leftMs <= 0 || signal?.aborted || engine.leaving) return await get(id)
           await changed.orAfter(Math.min(leftMs, WAIT_POLL_MS), signal)
         } finally {
           changed.stop()
@@ -70,13 +70,13 @@ export function createRuns(engine: Engine): Runs {
   }
 }
 
-interface Change {
+export interface Change {
   orAfter(ms: number, signal: AbortSignal | undefined): Promise<void>
   stop(): void
 }
 
 /** Listens from now on, so that a change between a look and the wait is not missed. */
-function nextChange(engine: Engine, id: string): Change {
+export function untilChanged(engine: Engine, id: string): Change {
   let notify = (): void => {}
   const changed = new Promise<void>((resolve) => (notify = resolve))
   const stop = engine.onChange((runId) => {

@@ -33,7 +33,6 @@ export class Scope {
    * least one of them was made after an await of something that is no tool, and so their order is not recorded.
    */
   nextKey(id: string, turn: { number: number; loose: boolean }): string {
-    assertStepId(id)
     const ambiguous = this.#pending.get(id)?.some((other) => other.number !== turn.number && (other.loose || turn.loose))
     if (ambiguous) {
       throw new DurableError(
@@ -71,7 +70,8 @@ export class Scope {
 
 const MAX_ID_LENGTH = 256
 
-function assertStepId(id: unknown): asserts id is string {
+/** @throws DurableError DURABLE_STEP_MISUSED */
+export function assertStepId(id: unknown): asserts id is string {
   if (typeof id === 'string' && id !== '' && id.length <= MAX_ID_LENGTH) return
   throw new DurableError(
     'DURABLE_STEP_MISUSED',

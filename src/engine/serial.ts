@@ -119,10 +119,10 @@ export async function executeFieldByField(
     errors.push(...(result.errors ?? []))
     if (result.extensions) extensions = { ...extensions, ...result.extensions }
     // A non-null root field that failed: nothing after it is executed (specification, 6.4.4).
-    if (!result.data) return { data: null, errors, ...(extensions && { extensions }) }
+    if (!result.data) return { errors, data: null, ...(extensions && { extensions }) }
     data[field.responseKey] = result.data[field.responseKey]
   }
-  return { data, ...(errors.length > 0 && { errors }), ...(extensions && { extensions }) }
+  return { ...(errors.length > 0 && { errors }), data, ...(extensions && { extensions }) }
 }
 
 async function executeField(

@@ -6,11 +6,13 @@ import type { Timer } from '../core/clock.ts'
 import { decode, encode, encodeThrown, isGraphQLError } from '../core/codec.ts'
 import { toMs } from '../core/duration.ts'
 import { DurableError, StepError } from '../core/errors.ts'
+import type { DurableErrorCode } from '../core/errors.ts'
+import type { DurableErrorCode } from '../core/errors.ts'
 import type { EventRecord, OutcomeKind, OutcomeRecord } from '../store/store.ts'
 import type { DurableEvent, EventInput, Step, StepAttempt, StepRunOptions, WaitForEventOptions } from '../types.ts'
 import type { Execution } from './execution.ts'
 import { resolveBackoff } from './options.ts'
-import { assertNotInsideStep, surroundings } from './scope.ts'
+import { assertNotInsideStep, assertStepId, surroundings } from './scope.ts'
 import type { Scope } from './scope.ts'
 import { toJson } from './waits.ts'
 
@@ -65,6 +67,7 @@ function call<T>(
   let key: string
   try {
     assertNotInsideStep(id)
+    assertStepId(id)
     execution = host.execution()
     if (!execution) return new Promise(() => {})
     assertFewerCalls(execution)
@@ -196,6 +199,7 @@ function runAttempt(
   let timer: Timer | null = null
   let ended = false
   const abort = (reason: unknown): void => {
+    timer?.cancel()
     controller ??= new AbortController()
     controller.abort(reason)
   }
@@ -266,11 +270,25 @@ function readRun(id: string, outcome: OutcomeRecord): unknown {
   throw stepFailure(id, outcome.attempts, value)
 }
 
+const AS_THEMSELVES: ReadonlySet<DurableErrorCode> = new Set([
+  'DURABLE_NOT_SERIALIZABLE',
+  'DURABLE_TOO_LARGE',
+  'DURABLE_STEP_MISUSED',
+])
+
+/** They say what is wrong with the code, and hold nothing of its data. */
+const SHOWN_AS_THEMSELVES: ReadonlySet<DurableErrorCode> = new Set([
+  'DURABLE_NOT_SERIALIZABLE',
+  'DURABLE_TOO_LARGE',
+  'DURABLE_STEP_MISUSED',
+])
+
 /** What a resolver gets when a step has failed for good. */
 function stepFailure(id: string, attempts: number, cause: unknown): unknown {
   if (cause instanceof DurableError) {
     if (cause.code === 'DURABLE_STEP_TIMEOUT') return new StepError(id, attempts, cause, 'DURABLE_STEP_TIMEOUT')
-    if (cause.code === 'DURABLE_NOT_SERIALIZABLE' || cause.code === 'DURABLE_TOO_LARGE') return cause
+    // About how the step is written, and for whoever wrote it: the message says what to do.
+    if (AS_THEMSELVES.has(cause.code)) return cause
   } else if (isGraphQLError(cause)) {
     return cause
   }

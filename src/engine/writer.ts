@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.ts'
 import { StoreError } from '../store/store.ts'
-import type { CommitReceipt, RunCommit, StoreSession } from '../store/store.ts'
+import type { CommitReceipt, Conflict, RunCommit, StoreSession } from '../store/store.ts'
 
 /** Whoever has something to commit: an execution. */
 export interface Author {
@@ -8,7 +8,7 @@ export interface Author {
   takeCommit(): RunCommit | null
   onCommitted(commit: RunCommit, at: number, signalled: boolean): void
   /** The store refused it: somebody else has the run, or it has ended (I3). */
-  onRefused(commit: RunCommit): void
+  onRefused(commit: RunCommit, conflict: Conflict | null): void
   onStoreFailure(commit: RunCommit, error: StoreError): void
 }
 
@@ -99,7 +99,7 @@ function distribute(batch: readonly Part[], receipt: CommitReceipt): void {
   for (const { author, commit } of batch) {
     const accepted = receipt.accepted.get(commit.runId)
     if (accepted) author.onCommitted(commit, receipt.at, accepted.signalled)
-    else author.onRefused(commit)
+    else author.onRefused(commit, receipt.conflicts.get(commit.runId) ?? null)
   }
 }
 

@@ -139,6 +139,14 @@ export interface NewRun {
   readonly timeoutMs: number | null
   /** Encoded: document, variables, headers, captured context. */
   readonly input: string
+  /** No two runs have the same key. It lives as long as its run. */
+  readonly idempotency: Idempotency | null
+}
+
+export interface Idempotency {
+  readonly key: string
+  /** Of the operation: tells a request that came twice from another one under the same key. */
+  readonly fingerprint: string
 }
 
 /** One entry of the journal. `pos` counts from 0; `(run, pos)` and `(run, key)` are unique. */
@@ -228,6 +236,13 @@ export interface CommitReceipt {
   readonly at: number
   /** By run id: refused ones are absent. */
   readonly accepted: ReadonlyMap<string, { readonly signalled: boolean }>
+  /** Of the refused ones, by run id, those that were to be created under a key of another run; and that run. */
+  readonly conflicts: ReadonlyMap<string, Conflict>
+}
+
+export interface Conflict {
+  readonly runId: string
+  readonly fingerprint: string
 }
 
 export interface ClaimRequest {

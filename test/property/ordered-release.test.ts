@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { branches } from './program.ts'
 import type { ProgramOptions } from './program.ts'
-import { World } from './world.ts'
+import { judge } from './judge.ts'
 import type { Plan } from './world.ts'
 
 /**
@@ -32,20 +32,6 @@ function plans({ crashes = 0, hotMs = fc.constant(60_000), ...options }: PlanOpt
       { minLength: crashes === 0 ? 0 : 1, maxLength: crashes },
     ),
   })
-}
-
-/** Lives through the plan, replays the journal that it left, and answers everything that should not have happened. */
-async function judge(plan: Plan): Promise<readonly string[]> {
-  const world = new World(plan)
-  const { result, run, passes } = await world.live()
-  if (!run) return world.violations
-  const last = passes.at(-1)
-  const again = await world.replay(run)
-  if (JSON.stringify(again.result) !== JSON.stringify(result)) {
-    world.violations.push(`I5: the last life gave ${JSON.stringify(result)}, a replay ${JSON.stringify(again.result)}`)
-  }
-  world.violations.push(...(last?.divergences(again.pass) ?? []))
-  return world.violations
 }
 
 async function check(share: number, arbitrary: fc.Arbitrary<Plan>): Promise<void> {

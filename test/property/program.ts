@@ -40,7 +40,7 @@ export interface ProgramOptions {
 }
 
 export function programs({ maxDepth = 4, pauses = false }: ProgramOptions = {}): fc.Arbitrary<Program> {
-  return fc.letrec<Shapes>((tie) => {
+  return fc.letrec<Shapes>((tie: fc.LetrecTypedTie<Shapes>) => {
     const of = fc.array(tie('program'), { minLength: 1, maxLength: 3 })
     const step = fc.record({
       t: fc.constant('step' as const),
@@ -104,14 +104,11 @@ export interface Branch {
 
 export function branches(options: ProgramOptions = {}): fc.Arbitrary<Branch> {
   const small = programs({ ...options, maxDepth: 2 })
-  const child = fc.record({ before: small, value: fc.option(small) })
+  const child = fc.record({ before: small, value: fc.option(small, { freq: 1 }) })
   const shape = fc.record({
     before: programs(options),
     value: fc.option(small, { freq: 3 }),
-    children: fc.oneof(
-      { weight: 3, arbitrary: fc.constant([]) },
-      { weight: 1, arbitrary: fc.array(child, { minLength: 1, maxLength: 2 }) },
-    ),
+    children: fc.array(child, { maxLength: 2 }),
   })
   const named = options.pauses ? withUniqueIds : <T>(program: T): T => program
   return shape.map(({ before, value, children }) => ({

@@ -126,11 +126,12 @@ export class World {
   async replay({ run, input, journal }: RunView): Promise<{ result: ExecutionResult; pass: Pass }> {
     const observer = await this.#store.connect({ processId: 'replayer', leaseMs: 1e12, clock: this.clock })
     const runId = `${run.id}_again`
-    const create = { ...run, input: input ?? '', beganAgoMs: this.clock.now() - run.beganAt, timeoutMs: null }
+    const create = { ...run, input: input ?? '', idempotency: null, beganAgoMs: this.clock.now() - run.beganAt, timeoutMs: null }
     const outcomes = journal ?? []
     const next = { kind: 'park', wakeInMs: 0 } as const
     await observer.commit([{ runId, epoch: 1, seq: 1, create, outcomes, opens: [], closes: [], next }])
     this.runId = runId
+    for (const { key } of outcomes) this.committed.add(key)
     this.idempotencyKeys.clear()
     const passesBefore = this.passes.length
     const life = await this.#begin({ hot: { runs: 10 } })
@@ -189,7 +190,7 @@ export class World {
       onWarning: (message, details) => void this.violations.push(`warned: ${message} ${JSON.stringify(details)}`),
       ...options,
     })
-    const getEnveloped = envelop({
+    const getEnveloped: ReturnType<typeof envelop> = envelop({
       plugins: [
         useEngine({ parse, validate, execute, subscribe }),
         useSchema(schema),

@@ -89,6 +89,7 @@ function commit(runId: string, seq: number): RunCommit {
     version: null,
     beganAgoMs: 0,
     timeoutMs: null,
+    idempotency: null,
     input: '',
   }
   const opens = [{ key: 'w', kind: 'SLEEP', seq: 0, event: null, match: null, forMs: null, attempts: 0 }] as const

@@ -44,6 +44,7 @@ function firstCommit(runId: string): RunCommit {
     version: null,
     beganAgoMs: 0,
     timeoutMs: null,
+    idempotency: null,
     input: '',
   }
   return { runId, epoch: 1, seq: 1, create, outcomes: [], opens: [], closes: [], next: { kind: 'hold' } }

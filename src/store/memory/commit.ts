@@ -1,4 +1,4 @@
-import type { CommitReceipt, NewRun, NewWait, NextState, RunCommit, RunEnding, RunRecord } from '../store.ts'
+import type { CommitReceipt, Conflict, NewRun, NewWait, NextState, RunCommit, RunEnding, RunRecord } from '../store.ts'
 import { isEnded, StoreError } from '../store.ts'
 import type { RunEntry, Transaction } from './database.ts'
 import { transact, update } from './database.ts'
@@ -8,14 +8,17 @@ import type { Caller } from './session.ts'
 export function commit(caller: Caller, batch: readonly RunCommit[]): CommitReceipt {
   const at = caller.now()
   const accepted = new Map<string, { readonly signalled: boolean }>()
-  if (batch.length === 0) return { at, accepted }
+  const conflicts = new Map<string, Conflict>()
+  if (batch.length === 0) return { at, accepted, conflicts }
   assertOnePartARun(batch)
   return transact(caller, 'commit', (tx) => {
     for (const part of batch) {
       const run = commitPart(caller, tx, at, part)
       if (run) accepted.set(part.runId, { signalled: run.signalled })
+      const conflict = run ? null : conflictOf(caller, part)
+      if (conflict) conflicts.set(part.runId, conflict)
     }
-    return { at, accepted }
+    return { at, accepted, conflicts }
   })
 }
 
@@ -34,7 +37,7 @@ function assertOnePartARun(batch: readonly RunCommit[]): void {
 function commitPart(caller: Caller, tx: Transaction, at: number, part: RunCommit): RunRecord | null {
   const existing = caller.database.runs.get(part.runId)
   if (existing && isDuplicate(caller, existing, part)) return existing.record
-  if (part.create ? existing : !existing || !isHolder(caller, existing, part)) return null
+  if (part.create ? (existing ?? conflictOf(caller, part)) : !existing || !isHolder(caller, existing, part)) return null
 
   const entry = existing ?? create(caller, tx, at, part.runId, part.epoch, part.create as NewRun) // null was refused
   tx.touch(entry)
@@ -50,6 +53,12 @@ function commitPart(caller: Caller, tx: Transaction, at: number, part: RunCommit
   })
   advance(entry, tx, at, part.next)
   return entry.record
+}
+
+/** Whose the idempotency key of a creation is, if it is somebody else's. */
+function conflictOf({ database }: Caller, { runId, create }: RunCommit): Conflict | null {
+  const owner = create?.idempotency ? database.idempotency.get(create.idempotency.key) : undefined
+  return owner && owner.runId !== runId ? owner : null
 }
 
 /** The very same part again: its answer was lost. Another process's first commit of the same run id is none. */
@@ -96,6 +105,11 @@ function create(caller: Caller, tx: Transaction, at: number, id: string, epoch: 
   }
   caller.database.runs.set(id, entry)
   tx.onRollback(() => caller.database.runs.delete(id))
+  if (run.idempotency) {
+    const { key, fingerprint } = run.idempotency
+    caller.database.idempotency.set(key, { runId: id, fingerprint })
+    tx.onRollback(() => caller.database.idempotency.delete(key))
+  }
   return entry
 }
 

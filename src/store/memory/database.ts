@@ -1,4 +1,4 @@
-import type { EventRecord, OutcomeRecord, RunRecord, StoreHint, WaitRecord } from '../store.ts'
+import type { Conflict, EventRecord, OutcomeRecord, RunRecord, StoreHint, WaitRecord } from '../store.ts'
 import { StoreError } from '../store.ts'
 import type { Hints } from './hints.ts'
 import type { Caller } from './session.ts'
@@ -10,6 +10,8 @@ export interface Database {
   /** By id, in the order of acceptance. */
   readonly events: Map<string, EventRecord>
   readonly processes: Map<string, ProcessEntry>
+  /** Which run an idempotency key belongs to. */
+  readonly idempotency: Map<string, Conflict>
   readonly hints: Hints
   readonly onCommit: ((phase: 'before' | 'after', what: string) => void) | undefined
 }

@@ -1,5 +1,5 @@
 import type { PruneReceipt } from '../store.ts'
-import type { Transaction } from './database.ts'
+import type { Database, Transaction } from './database.ts'
 import { transact } from './database.ts'
 import type { Caller } from './session.ts'
 
@@ -11,7 +11,7 @@ export function deleteRun(caller: Caller, runId: string): boolean {
   const { database } = caller
   if (!isDeletable(caller, runId, Infinity)) return false
   return transact(caller, 'delete', (tx) => {
-    remove(database.runs, [runId], tx)
+    removeRuns(database, [runId], tx)
     tx.hint({ kind: 'changed' })
     return true
   })
@@ -26,7 +26,7 @@ export function prune(caller: Caller, olderThanMs: number): PruneReceipt {
   return transact(caller, 'prune', (tx) => {
     const prunedRuns = runs.slice(0, PRUNED_RUNS)
     const prunedEvents = events.slice(0, PRUNED_EVENTS)
-    remove(database.runs, prunedRuns, tx)
+    removeRuns(database, prunedRuns, tx)
     remove(database.events, prunedEvents, tx)
     return {
       runs: prunedRuns.length,
@@ -39,6 +39,13 @@ export function prune(caller: Caller, olderThanMs: number): PruneReceipt {
 function isDeletable({ database }: Caller, runId: string, before: number): boolean {
   const endedAt = database.runs.get(runId)?.record.endedAt ?? null
   return endedAt !== null && endedAt < before
+}
+
+function removeRuns(database: Database, ids: readonly string[], tx: Transaction): void {
+  const gone = new Set(ids)
+  const keys = [...database.idempotency].flatMap(([key, { runId }]) => (gone.has(runId) ? [key] : []))
+  remove(database.idempotency, keys, tx)
+  remove(database.runs, ids, tx)
 }
 
 /** An undone removal restores the order too: it decides between equal instants. */

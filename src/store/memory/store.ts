@@ -30,6 +30,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
     runs: new Map(),
     events: new Map(),
     processes: new Map(),
+    idempotency: new Map(),
     hints: createHints(),
     onCommit: options.onCommit,
   }

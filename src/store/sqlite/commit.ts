@@ -1,4 +1,4 @@
-import type { CommitReceipt, NewRun, NewWait, Outcome, RunCommit, RunEnding, RunRecord } from '../store.ts'
+import type { CommitReceipt, Conflict, NewRun, NewWait, Outcome, RunCommit, RunEnding, RunRecord } from '../store.ts'
 import { isEnded, StoreError } from '../store.ts'
 import type { Database, Hint } from './database.ts'
 import { ensureRegistered } from './liveness.ts'
@@ -8,16 +8,19 @@ import { READ_RUN } from './sql/read.ts'
 import { type RunRow, toFlag, toRunRecord } from './sql/rows.ts'
 
 export async function commit(caller: Caller, batch: readonly RunCommit[]): Promise<CommitReceipt> {
-  if (batch.length === 0) return { at: caller.now(), accepted: new Map() }
+  if (batch.length === 0) return { at: caller.now(), accepted: new Map(), conflicts: new Map() }
   assertOnePartARun(batch)
   return caller.write('commit', (hint) => {
     const at = caller.now()
     const accepted = new Map<string, { readonly signalled: boolean }>()
+    const conflicts = new Map<string, Conflict>()
     for (const part of batch) {
       const signalled = commitPart(caller, hint, at, part)
       if (signalled !== null) accepted.set(part.runId, { signalled })
+      const conflict = signalled === null ? conflictOf(caller, part) : undefined
+      if (conflict) conflicts.set(part.runId, conflict)
     }
-    return { at, accepted }
+    return { at, accepted, conflicts }
   })
 }
 
@@ -36,12 +39,18 @@ function assertOnePartARun(batch: readonly RunCommit[]): void {
 function commitPart(caller: Caller, hint: Hint, at: number, part: RunCommit): boolean | null {
   const fence = caller.database.get(sql.READ_FENCE, part.runId)
   if (fence && isDuplicate(caller, fence, part)) return fence.signalled === 1
-  if (part.create ? fence : !fence || !isHolder(caller, fence, part)) return null
+  if (part.create ? (fence ?? conflictOf(caller, part)) : !fence || !isHolder(caller, fence, part)) return null
 
   const run = fence?.n ?? create(caller, at, part.runId, part.epoch, part.create as NewRun) // null was refused
   writePart(caller, run, at, part)
   advance(caller.database, hint, run, at, part)
   return fence?.signalled === 1 && part.next.kind !== 'end'
+}
+
+/** Whose the idempotency key of a creation is, if it is somebody else's. */
+function conflictOf({ database }: Caller, { runId, create }: RunCommit): Conflict | undefined {
+  const owner = create?.idempotency ? database.get(sql.READ_KEY, create.idempotency.key) : undefined
+  return owner && owner.runId !== runId ? { ...owner } : undefined
 }
 
 /** The very same part again: its answer was lost. Another process's first commit of the same run id is none. */
@@ -76,6 +85,7 @@ function create(caller: Caller, at: number, id: string, epoch: number, run: NewR
     timeoutAt,
   )
   database.run(sql.INSERT_INPUT, n, input)
+  if (run.idempotency) database.run(sql.INSERT_KEY, run.idempotency.key, n, run.idempotency.fingerprint)
   return n
 }
 

@@ -48,7 +48,8 @@ function pruneRuns(database: Database, before: number): number {
 }
 
 function remove(database: Database, run: number): void {
-  for (const statement of [sql.DELETE_OUTCOMES, CLOSE_WAITS, sql.DELETE_INPUT, sql.DELETE_RESULT, sql.DELETE_RUN]) {
+  const { DELETE_OUTCOMES, DELETE_INPUT, DELETE_RESULT, DELETE_KEY, DELETE_RUN } = sql
+  for (const statement of [DELETE_OUTCOMES, CLOSE_WAITS, DELETE_INPUT, DELETE_RESULT, DELETE_KEY, DELETE_RUN]) {
     database.run(statement, run)
   }
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import type { NewRun } from '../../store/store.ts'
 import { StoreError } from '../../store/store.ts'
 import {
   accept,
@@ -47,6 +48,41 @@ export function commitSuite({ describe, it }: SuiteRunner, context: SuiteContext
       })
       assert.deepEqual(journal, [{ ...outcome(0, { tookMs: 12 }), committedAt: at }])
       assert.deepEqual({ input, result, waits }, { input: create.input, result: null, waits: [] })
+    })
+
+    it('creates one run for an idempotency key, and tells later ones whose it is', async () => {
+      const alice = await context.connect('alice')
+      const bob = await context.connect('bob')
+      const under = (fingerprint: string): NewRun => newRun({ idempotency: { key: 'k', fingerprint } })
+      await accept(alice, first('one', { create: under('f') }))
+      const receipt = await bob.commit([first('two', { create: under('g') }), first('three')])
+      assert.deepEqual([...receipt.accepted.keys()], ['three'])
+      assert.deepEqual([...receipt.conflicts], [['two', { runId: 'one', fingerprint: 'f' }]])
+      assert.equal(await bob.read('two'), null)
+    })
+
+    it('recognises the creation under a key that comes again', async () => {
+      const session = await context.connect()
+      const again = first('one', { create: newRun({ idempotency: { key: 'k', fingerprint: 'f' } }) })
+      await accept(session, again)
+      await accept(session, again)
+    })
+
+    it('frees an idempotency key with its run', async () => {
+      const session = await context.connect()
+      const create = newRun({ idempotency: { key: 'k', fingerprint: 'f' } })
+      await accept(session, first('one', { create, next: COMPLETED }))
+      await session.delete('one')
+      await accept(session, first('two', { create }))
+    })
+
+    it('lets one of many creations under a key win, whoever makes them', async () => {
+      const sessions = await Promise.all(['a', 'b', 'c', 'd'].map((name) => context.connect(name)))
+      const create = newRun({ idempotency: { key: 'k', fingerprint: 'f' } })
+      const receipts = await Promise.all(sessions.map((session, i) => session.commit([first(`run${i}`, { create })])))
+      const winners = receipts.flatMap((receipt) => [...receipt.accepted.keys()])
+      assert.equal(winners.length, 1)
+      for (const { conflicts } of receipts) for (const { runId } of conflicts.values()) assert.equal(runId, winners[0])
     })
 
     it('appends outcomes in the order of their positions, and counts them (I1)', async () => {

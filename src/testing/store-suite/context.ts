@@ -85,6 +85,7 @@ export function newRun(values: Partial<NewRun> = {}): NewRun {
     beganAgoMs: 0,
     timeoutMs: null,
     input: '{"document":"mutation { a }"}',
+    idempotency: null,
     ...values,
   }
 }

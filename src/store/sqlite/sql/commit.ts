@@ -1,4 +1,4 @@
-import type { EndStatus, OutcomeKind, WaitKind } from '../../store.ts'
+import type { Conflict, EndStatus, OutcomeKind, WaitKind } from '../../store.ts'
 import { RUN_COLUMNS, type RunRow } from './rows.ts'
 import { statement } from './statement.ts'
 
@@ -35,6 +35,13 @@ export const INSERT_RUN = statement<
   insert into runs (id, status, epoch, holder, len, signalled, server, operation_name, owner, version, began_at,
     created_at, updated_at, timeout_at, takeovers, resume_failures)
   values (?, 'running', ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)`)
+
+export const INSERT_KEY = statement<[key: string, run: number, fingerprint: string]>(
+  'insert into idempotency (key, run, fingerprint) values (?, ?, ?)',
+)
+
+export const READ_KEY = statement<[key: string], Conflict>(`
+  select runs.id as runId, fingerprint from idempotency join runs on runs.n = idempotency.run where key = ?`)
 
 export const INSERT_INPUT = statement<[run: number, body: string]>('insert into inputs (run, body) values (?, ?)')
 

@@ -12,6 +12,8 @@ export const FIND_ENDED_BEFORE = statement<[before: number, limit: number], Pick
 export const DELETE_OUTCOMES = statement<[run: number]>('delete from outcomes where run = ?')
 export const DELETE_INPUT = statement<[run: number]>('delete from inputs where run = ?')
 export const DELETE_RESULT = statement<[run: number]>('delete from results where run = ?')
+export const DELETE_KEY = statement<[run: number]>('delete from idempotency where run = ?')
+
 export const DELETE_RUN = statement<[run: number]>('delete from runs where n = ?')
 
 export const FIND_EVENTS_BEFORE = statement<[before: number, limit: number], { readonly n: number }>(

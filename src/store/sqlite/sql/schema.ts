@@ -42,6 +42,9 @@ export const MIGRATIONS: readonly string[] = [
   create index runs_newest on runs (created_at, id);
   create index runs_newest_of_owner on runs (owner, created_at, id) where owner is not null;
 
+  create table idempotency (key text primary key, run integer not null, fingerprint text not null) without rowid;
+  create index idempotency_run on idempotency (run);
+
   create table inputs (run integer primary key, body text not null);
   create table results (run integer primary key, body text not null);
 

@@ -1,0 +1,98 @@
+import { createHash } from 'node:crypto'
+import { GraphQLError } from 'graphql'
+import type { ExecutionResult } from 'graphql'
+import { DurableError } from '../core/errors.ts'
+import type { Conflict } from '../store/store.ts'
+import { isEnded } from '../store/store.ts'
+import type { Engine } from './engine.ts'
+import type { Operation } from './operation.ts'
+import { decodeResult } from './result.ts'
+import type { StoredResult } from './result.ts'
+import { untilChanged } from './runs.ts'
+import { toSnapshot } from './snapshot.ts'
+
+/** What the IETF draft's header may hold at most here. */
+const MAX_KEY_LENGTH = 255
+
+/**
+ * The key out of an `Idempotency-Key` header (draft-ietf-httpapi-idempotency-key-header): a structured field's string,
+ * `"8e03978e"`; without the quotes it is taken as it is.
+ *
+ * @throws GraphQLError BAD_USER_INPUT, HTTP 400
+ */
+export function parseIdempotencyKey(header: string): string {
+  const quoted = /^\s*"((?:[^"\\]|\\["\\])*)"\s*$/.exec(header)
+  const key = quoted ? (quoted[1] ?? '').replace(/\\(["\\])/g, '$1') : header.trim()
+  if (key !== '' && key.length <= MAX_KEY_LENGTH && /^[\x20-\x7e]*$/.test(key)) return key
+  throw new GraphQLError(
+    `Expected Idempotency-Key to be a text of 1 to ${MAX_KEY_LENGTH} printable characters, but got ${key.length}.`,
+    { extensions: { code: 'BAD_USER_INPUT', http: { status: 400 } } },
+  )
+}
+
+/** Tells a request that came twice from another one under the same key. */
+export function fingerprintOf(encodedOperation: string): string {
+  return createHash('sha256').update(encodedOperation).digest('base64url')
+}
+
+/**
+ * A request under a key that a run already has. With the same operation it joins that run: it gets its response if the
+ * run ends within `hold`, else the deferred payload. With another operation it is refused.
+ */
+export async function joinRun(operation: Operation, fingerprint: string, conflict: Conflict): Promise<ExecutionResult> {
+  if (conflict.fingerprint !== fingerprint) {
+    const error = new DurableError(
+      'DURABLE_IDEMPOTENCY_CONFLICT',
+      'Expected the operation and variables that this Idempotency-Key was first used with, but got others. Use a new key.',
+      { extensions: { http: { status: 422 } } },
+    )
+    return { errors: [error] }
+  }
+  const { engine } = operation
+  const stored = await endOf(engine, conflict.runId, engine.options.holdMs)
+  return stored ? revive(stored) : operation.follow(await followed(engine, conflict.runId))
+}
+
+/** The run's result, if it ends within `holdMs`. */
+async function endOf(engine: Engine, runId: string, holdMs: number): Promise<StoredResult | null> {
+  const giveUpAt = engine.clock.now() + holdMs
+  for (;;) {
+    const changed = untilChanged(engine, runId)
+    try {
+      const view = await engine.read(runId, { result: true })
+      if (view && isEnded(view.run.status)) return view.result === null ? null : decodeResult(view.result)
+      await engine.carryOnIfDue(runId)
+      const leftMs = giveUpAt - engine.clock.now()
+      if (!view || leftMs <= 0) return null
+      await changed.orAfter(leftMs, undefined)
+    } finally {
+      changed.stop()
+    }
+  }
+}
+
+async function followed(engine: Engine, runId: string): Promise<Followed> {
+  const view = await engine.read(runId)
+  const run = view && toSnapshot(view, engine.find(runId)?.run ?? null)
+  return { runId, status: run?.status ?? 'RUNNING', waitingOn: run?.waitingOn ?? [] }
+}
+
+/** What a deferred payload says of a run. */
+export interface Followed {
+  readonly runId: string
+  readonly status: string
+  readonly waitingOn: ReturnType<typeof toSnapshot>['waitingOn']
+}
+
+/** A stored response on its way through the server once more: its errors were masked when it was made. */
+function revive({ result, http }: StoredResult): ExecutionResult {
+  const errors = result.errors?.map(
+    ({ message, path, extensions }) =>
+      new GraphQLError(message, { ...(path && { path }), ...(extensions && { extensions }) }),
+  )
+  return {
+    ...(result.data !== undefined && { data: result.data }),
+    ...(errors && { errors }),
+    ...((result.extensions ?? http) && { extensions: { ...result.extensions, ...(http && { http }) } }),
+  }
+}

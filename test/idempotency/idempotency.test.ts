@@ -1,0 +1,160 @@
+import { createSchema, createYoga } from 'graphql-yoga'
+import { afterEach, describe, expect, it } from 'vitest'
+import { useDurable } from '../../plugins/yoga.ts'
+import { durableTypeDefs } from '../../schema/index.ts'
+import { createDurable } from '../../src/index.ts'
+import type { DurableContext } from '../../src/index.ts'
+import { memoryStore } from '../../src/memory.ts'
+import type { Durable } from '../../src/index.ts'
+import type { Store } from '../../src/store/store.ts'
+
+interface Answer {
+  readonly status: number
+  readonly body: {
+    data?: Record<string, unknown> | null
+    errors?: { message: string; extensions?: { code?: string } }[]
+    extensions?: { runId?: string }
+  }
+}
+
+const opened: Durable[] = []
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((durable) => durable.close()))
+})
+
+function server(store: Store = memoryStore(), hold = '1s') {
+  const calls: string[] = []
+  const durable = createDurable({
+    store,
+    hold,
+    owner: (context: { request: Request }) => context.request.headers.get('x-user'),
+    onWarning: () => {},
+  })
+  opened.push(durable)
+  const schema = createSchema<DurableContext>({
+    typeDefs: [
+      durableTypeDefs,
+      /* GraphQL */ `
+        type Query {
+          ok: Boolean
+        }
+        type Mutation {
+          pay(amount: Int): String
+          plain: String
+          approve: String
+          fail: String
+        }
+      `,
+    ],
+    resolvers: {
+      Mutation: {
+        pay: async (_root, { amount }: { amount: number }, { step }) =>
+          step.run('pay', async ({ runId }) => {
+            calls.push(`pay ${amount}`)
+            await new Promise((resolve) => setTimeout(resolve, 20))
+            return `paid ${amount} ${runId.slice(0, 4)}`
+          }),
+        plain: () => {
+          calls.push('plain')
+          return 'plain'
+        },
+        approve: async (_root, _args, { step }) => {
+          calls.push('approve')
+          const event = await step.waitForEvent<{ by: string }>('approval', { event: 'approved' })
+          return `by ${event?.data.by}`
+        },
+        fail: () => {
+          calls.push('fail')
+          throw new Error('secret')
+        },
+      },
+    },
+  })
+  const yoga = createYoga({ schema, plugins: [useDurable(durable)], logging: false })
+  const send = async (query: string, headers: Record<string, string> = {}): Promise<Answer> => {
+    const response = await yoga.fetch('http://localhost/graphql', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: JSON.stringify({ query }),
+    })
+    return { status: response.status, body: (await response.json()) as Answer['body'] }
+  }
+  return { send, calls, durable }
+}
+
+const key = (value: string, user = 'ada') => ({ 'idempotency-key': `"${value}"`, 'x-user': user })
+
+describe('Idempotency-Key', () => {
+  it('runs an operation that comes again once, and answers it the same', async () => {
+    const { send, calls } = server()
+    const first = await send('mutation { pay(amount: 5) }', key('k1'))
+    const second = await send('mutation { pay(amount: 5) }', key('k1'))
+    expect(first).toMatchObject({ status: 200, body: { data: { pay: 'paid 5 run_' } } })
+    expect(second).toEqual(first)
+    expect(calls).toEqual(['pay 5'])
+  })
+
+  it('starts one run for requests that come at the same time, also from several processes', async () => {
+    const store = memoryStore()
+    const one = server(store)
+    const other = server(store)
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => (i % 2 ? one : other).send('mutation { pay(amount: 5) }', key('k1'))),
+    )
+    for (const answer of answers) expect(answer.body.data).toEqual({ pay: 'paid 5 run_' })
+    expect([...one.calls, ...other.calls]).toEqual(['pay 5'])
+  })
+
+  it('holds for operations without steps as well', async () => {
+    const { send, calls } = server()
+    await send('mutation { plain }', key('k1'))
+    expect((await send('mutation { plain }', key('k1'))).body).toEqual({ data: { plain: 'plain' } })
+    expect(calls).toEqual(['plain'])
+  })
+
+  it('answers a failure again as it was, masked', async () => {
+    const { send, calls } = server()
+    const first = await send('mutation { fail }', key('k1'))
+    const second = await send('mutation { fail }', key('k1'))
+    expect(first.body.errors?.[0]?.message).toBe('Unexpected error.')
+    expect(second.body.errors?.[0]?.message).toBe('Unexpected error.')
+    expect(calls).toEqual(['fail'])
+  })
+
+  it('refuses another operation under the key with 422', async () => {
+    const { send, calls } = server()
+    await send('mutation { pay(amount: 5) }', key('k1'))
+    const other = await send('mutation { pay(amount: 6) }', key('k1'))
+    expect(other.status).toBe(422)
+    expect(other.body.errors?.[0]?.extensions?.code).toBe('DURABLE_IDEMPOTENCY_CONFLICT')
+    expect(calls).toEqual(['pay 5'])
+  })
+
+  it('is scoped by owner', async () => {
+    const { send, calls } = server()
+    await send('mutation { pay(amount: 5) }', key('k1', 'ada'))
+    await send('mutation { pay(amount: 6) }', key('k1', 'bob'))
+    expect(calls).toEqual(['pay 5', 'pay 6'])
+  })
+
+  it('joins a run that is still waiting, with its deferred payload, and with its result later', async () => {
+    const { send, calls, durable } = server(memoryStore(), '50ms')
+    const first = await send('mutation { approve }', key('k1'))
+    const second = await send('mutation { approve }', key('k1'))
+    expect(first.status).toBe(202)
+    expect(second.status).toBe(202)
+    expect(second.body.extensions?.runId).toBe(first.body.extensions?.runId)
+    expect(second.body.errors?.[0]?.extensions?.code).toBe('DURABLE_DEFERRED')
+    await durable.send({ name: 'approved', data: { by: 'Bob' } })
+    await durable.runs.wait(first.body.extensions?.runId ?? '', { timeout: '5s' })
+    expect((await send('mutation { approve }', key('k1'))).body).toEqual({ data: { approve: 'by Bob' } })
+    expect(calls).toEqual(['approve'])
+  })
+
+  it('refuses a key that is none with 400', async () => {
+    const { send, calls } = server()
+    const answer = await send('mutation { plain }', { 'idempotency-key': '""' })
+    expect(answer.status).toBe(400)
+    expect(calls).toEqual([])
+  })
+})

@@ -1,0 +1,147 @@
+import { useRateLimiter } from '@envelop/rate-limiter'
+import { GraphQLError } from 'graphql'
+import { afterEach, describe, expect, it } from 'vitest'
+import { closeApps, createApp, runIdOf } from './harness.ts'
+import type { App, AppSpec } from './harness.ts'
+
+// A pass counts only if it reached the executor: a refusal is never a run's result (DESIGN.md, "How a run goes", 8).
+
+afterEach(closeApps)
+
+const spec: AppSpec = {
+  typeDefs: 'type Query { a: String } type Mutation { nap: String @durable }',
+  resolvers: {
+    Mutation: {
+      nap: async (_: unknown, __: unknown, { step }: any) => {
+        await step.waitForEvent('go', { event: 'go' })
+        return step.run('two', () => 'rested')
+      },
+    },
+  },
+}
+
+/** One `nap` for each identity; the foreground's is a new one each time. */
+const limiter = (identityOf: (app: App) => string, app: () => App | null) =>
+  useRateLimiter({
+    identifyFn: (context: any) => {
+      const current = app()
+      return context.durable?.resuming && current ? identityOf(current) : `client-${Math.random()}`
+    },
+    configByField: [{ type: 'Mutation', field: 'nap', max: 1, window: '10h' }],
+  })
+
+async function serve(kind: 'Yoga' | 'Envelop', place: 'before' | 'after', identityOf: (app: App) => string) {
+  let app: App | null = null
+  const plugin = limiter(identityOf, () => app)
+  app = await createApp(kind, { ...spec, [place]: [plugin] })
+  return app
+}
+
+describe.each(['Yoga', 'Envelop'] as const)('%s', (kind) => {
+  describe.each(['before', 'after'] as const)('with a rate limiter registered %s the plugin', (place) => {
+    it.each(['hot', 'cold'] as const)('tries a refused pass again, with backoff, until it gets through, %s', async (how) => {
+      // Each minute has a budget of one pass; the first is used up by somebody else.
+      const app = await serve(kind, place, ({ clock }) => `minute-${Math.floor(clock.now() / 60_000)}`)
+      const start = app.clock.now()
+      const first = runIdOf(await app.ask('mutation { nap }'))
+      await app.clock.advance('1s')
+      const runId = runIdOf(await app.ask('mutation { nap }'))
+      if (how === 'cold') await app.restart()
+      for (const id of [first, runId]) {
+        await app.durable.send({ name: 'go' })
+        expect((await app.ended(id)).result).toEqual({ data: { nap: 'rested' } })
+      }
+      const refusals = app.warnings.filter(({ details }) => details.runId === runId)
+      expect(refusals.length).toBeGreaterThan(2)
+      expect(refusals.length).toBeLessThan(8)
+      expect(app.clock.now() - start).toBeGreaterThanOrEqual(60_000)
+    })
+
+    it.each(['hot', 'cold'] as const)('fails a run that is refused for ever, and shows no refusal to its client, %s', async (how) => {
+      const app = await serve(kind, place, () => 'always-the-same')
+      runIdOf(await app.ask('mutation { nap }'))
+      await app.clock.advance('1s')
+      const runId = runIdOf(await app.ask('mutation { nap }'))
+      if (how === 'cold') await app.restart()
+      await app.durable.send({ name: 'go' })
+      const run = await app.ended(runId, '30s')
+      expect(run.status).toBe('FAILED')
+      expect(run.result).toEqual({
+        data: null,
+        errors: [
+          { message: 'The operation could not be carried on.', extensions: { code: 'DURABLE_RESUME_FAILED', runId } },
+        ],
+      })
+      expect(run.note).toMatch(/without executing the operation.*too often/i)
+      const failures = app.warnings.filter(({ details }) => details.runId === runId).map(({ details }) => details.failures)
+      expect(failures).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+    })
+  })
+
+  it('counts refusals in a row only: a run that gets through now and then is carried on', async () => {
+    let passes = 0
+    const app = await createApp(kind, {
+      typeDefs: 'type Query { naps: Int }',
+      resolvers: {
+        Query: {
+          naps: async (_: unknown, __: unknown, { step }: any) => {
+            for (let nap = 0; nap < 15; nap++) await step.sleep('nap', '1h')
+            return 15
+          },
+        },
+      },
+      context: (initial: any) => {
+        if (initial.durable?.resuming && passes++ % 2 === 0) throw new Error('Every other one')
+        return {}
+      },
+      durable: { hot: { runs: 0 } },
+    })
+    const runId = runIdOf(await app.ask('{ naps }'))
+    await app.clock.advance('90m')
+    expect((await app.durable.runs.get(runId))?.note).toBeNull()
+    expect((await app.ended(runId, '30m')).result).toEqual({ data: { naps: 15 } })
+  })
+
+  it('shows a run between two refused passes as suspended, with the reason for its operator (I4)', async () => {
+    const app = await createApp(kind, {
+      ...spec,
+      context: (initial: any) => {
+        if (initial.durable?.resuming) throw new GraphQLError('The user directory is down')
+        return {}
+      },
+    })
+    const runId = runIdOf(await app.ask('mutation { nap }'))
+    await app.restart()
+    await app.durable.send({ name: 'go' })
+    await app.clock.advance('30s')
+    const run = await app.durable.runs.get(runId)
+    expect(run).toMatchObject({ status: 'SUSPENDED', note: 'The user directory is down', result: null })
+    expect((await app.ask(`{ durableRun(id: "${runId}") { status errors } }`)).body).toEqual({
+      data: { durableRun: { status: 'SUSPENDED', errors: null } },
+    })
+    await app.restart({ context: () => ({}) })
+    expect((await app.ended(runId, '1m')).result).toEqual({ data: { nap: 'rested' } })
+  })
+
+  it('takes an answer that another plugin gives in place of the executor for a refusal', async () => {
+    let refuse = false
+    const app = await createApp(kind, {
+      ...spec,
+      before: [
+        {
+          onExecute: ({ setResultAndStopExecution }: any) => {
+            if (refuse) setResultAndStopExecution({ data: { nap: 'not what you asked for' } })
+          },
+        },
+      ],
+    })
+    const runId = runIdOf(await app.ask('mutation { nap }'))
+    refuse = true
+    await app.restart()
+    await app.durable.send({ name: 'go' })
+    await app.clock.advance('20s')
+    expect((await app.durable.runs.get(runId))?.endedAt).toBeNull()
+    refuse = false
+    expect((await app.ended(runId)).result).toEqual({ data: { nap: 'rested' } })
+  })
+})
