@@ -13,6 +13,8 @@ import type { Durable, DurableOptions } from '../src/types.ts'
 import { createEnvelopHost } from './envelop-host.ts'
 import type { GetEnveloped } from './envelop-host.ts'
 
+export type { GetEnveloped }
+
 export interface EnvelopPluginOptions {
   /** What `envelop` returned: background passes are made with it. A function, since it comes after its plugins. */
   readonly getEnveloped?: () => GetEnveloped
@@ -65,8 +67,12 @@ export function durablePlugin(durable: Durable, engine: Engine, host: Host): Plu
   }
 
   return {
-    onPluginInit({ plugins }) {
+    onPluginInit({ plugins, registerContextErrorHandler }) {
       plugins.push(last)
+      registerContextErrorHandler(({ error }) => {
+        const operation = takeResuming()
+        if (operation) operation.refusal ??= error
+      })
       engine.addHost(host)
       start(engine)
     },

@@ -4,6 +4,7 @@ import type { ExecutionResult } from 'graphql'
 import { createDurable, internalsOf, isDurable } from '../src/durable.ts'
 import { operationOf } from '../src/engine/fields.ts'
 import type { Operation } from '../src/engine/operation.ts'
+import { decodeResult, encodeResult } from '../src/engine/result.ts'
 import { retryAfterSeconds, runIdIn } from '../src/http/runs.ts'
 import type { Durable, DurableOptions } from '../src/types.ts'
 import { durablePlugin } from './envelop.ts'
@@ -144,9 +145,24 @@ async function serveRun(yoga: Yoga, durable: Durable, request: Request, serverCo
   if (!engine.options.owner && !internalsOf(durable).options.authorize) return durable.fetch(request)
   // Whose run it is, is decided with the context that an operation of this request would have.
   const initial = Object.assign(Object.create(serverContext), { request, params: {} }) as Record<string, unknown>
-  await yoga.parseRequest(request, initial as never)
-  const context = await (yoga.getEnveloped as unknown as GetEnveloped)(initial).contextFactory()
+  let context: unknown
+  try {
+    await yoga.parseRequest(request, initial as never)
+    context = await (yoga.getEnveloped as unknown as GetEnveloped)(initial).contextFactory()
+  } catch (error) {
+    return refusal(error)
+  }
   return durable.fetch(request, context)
+}
+
+/** What the server says to whoever it makes no context for: masked already, and the same for every id (I9). */
+function refusal(error: unknown): Response {
+  const known = error instanceof Error && error.name === 'GraphQLError' ? (error as GraphQLError) : null
+  const { result, http } = decodeResult(encodeResult({ errors: [known ?? new GraphQLError('Unexpected error.')] }))
+  return Response.json(result, {
+    status: http?.status ?? 500,
+    headers: { ...http?.headers, 'cache-control': 'no-store' },
+  })
 }
 
 function serverOf(yoga: Yoga | null): Yoga {

@@ -27,7 +27,9 @@ const RUN = `query Run($id: ID!, $wait: Int) {
   durableRun(id: $id, wait: $wait) { status waitingOn { step kind } steps { step status attempts } result }
 }`
 const APPROVE = `mutation Approve { sendDurableEvent(name: "order/approved", data: { orderId: "order-42", by: "Grace" }) }`
-const EXPECTED = { data: { checkout: { order: 'order-42', total: 32, approvedBy: 'Grace', tracking: 'parcel of order-42' } } }
+const EXPECTED = {
+  data: { checkout: { order: 'order-42', total: 32, approvedBy: 'Grace', tracking: 'parcel of order-42' } },
+}
 /** Everything must have happened by then. */
 const GIVE_UP_MS = 18_000
 
@@ -117,7 +119,9 @@ async function look(shop: Shop, id: string, wait = 0): Promise<Run> {
 
 function describe({ status, waitingOn, steps }: Run): string {
   const waits = waitingOn.map(({ step, kind }) => `, waiting for ${kind} "${step}"`).join('')
-  const done = steps.map(({ step, status: of, attempts }) => `${step}: ${of}${attempts > 1 ? ` (attempt ${attempts})` : ''}`)
+  const done = steps.map(
+    ({ step, status: of, attempts }) => `${step}: ${of}${attempts > 1 ? ` (attempt ${attempts})` : ''}`,
+  )
   return [`${status}${waits}`, ...done].join('\n')
 }
 

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -20,7 +21,7 @@ import { linesToTry } from './try-it.ts'
 const { PORT = '4000', DURABLE_DB = 'checkout.db', COOLING_OFF = '5s', PAYMENTS_URL } = process.env
 const { PAYMENTS_LOG = 'payments.log' } = process.env
 
-const ownPayments = PAYMENTS_URL === undefined ? await startOwnPayments(Number(PORT) + 1) : null
+const ownPayments = PAYMENTS_URL === undefined ? await startOwnPayments() : null
 const paymentsUrl = ownPayments?.url ?? PAYMENTS_URL ?? ''
 
 const durable = createDurable<ShopContext, { user: string | null }>({
@@ -39,25 +40,32 @@ const yoga = createYoga({
   plugins: [useDurable(durable)],
   // In your application: whoever the session or the token says.
   context: ({ request }) => ({ user: request.headers.get('x-user') }),
-  graphiql: { title: 'Checkout', headers: '{ "x-user": "ada" }', defaultQuery: '{ shop { name } report { title revenue } }' },
+  graphiql: {
+    title: 'Checkout',
+    headers: '{ "x-user": "ada" }',
+    defaultQuery: '{ shop { name } report { title revenue } }',
+  },
 })
 
 const server = createServer(yoga)
-server.once('error', (error) => {
-  console.error(`The shop cannot open: ${error.message}. Is another server running there? PORT takes another port.`)
-  void close().then(() => process.exit(1))
-})
-server.listen(Number(PORT), () => {
+server.listen(Number(PORT))
+try {
+  await once(server, 'listening')
   const origin = `http://localhost:${(server.address() as AddressInfo).port}` // it listens on a port, not on a pipe
   const url = `${origin}${yoga.graphqlEndpoint}`
   console.log(`The shop is open: ${url} has GraphiQL. Runs are in ${DURABLE_DB}. Paste these into another terminal:\n`)
   console.log(linesToTry({ url, runs: `${url}/runs`, payments: paymentsUrl }))
-})
+} catch (error) {
+  console.error('The shop cannot open. Is another server running on its port? PORT takes another one.', error)
+  process.exitCode = 1
+  await close()
+}
 
-/** The same port after a restart, if it is free. */
-function startOwnPayments(port: number): Promise<PaymentService> {
+/** Next to the shop's port if that is free, so that it is the same after a restart. */
+function startOwnPayments(): Promise<PaymentService> {
   const options = { logFile: PAYMENTS_LOG }
-  return startPaymentService({ ...options, port }).catch(() => startPaymentService(options))
+  if (PORT === '0') return startPaymentService(options)
+  return startPaymentService({ ...options, port: Number(PORT) + 1 }).catch(() => startPaymentService(options))
 }
 
 async function close(): Promise<void> {

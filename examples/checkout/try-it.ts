@@ -10,7 +10,6 @@ export interface Addresses {
 export function linesToTry({ url, runs, payments }: Addresses): string {
   const post = (user: string, body: string): string =>
     `curl -s ${url} -H 'content-type: application/json' -H 'x-user: ${user}' -d '${body}'`
-  const query = (text: string, variables = ''): string => `{"query":${JSON.stringify(text)}${variables}}`
 
   return `# Ada checks out. A payment takes its time: she gets 202 and the id of a run that goes on without her.
 ANSWER=$(${post('ada', query('mutation Checkout { checkout(cart: "42", items: [{ sku: "tea", quantity: 2 }, { sku: "cup", quantity: 1 }]) { order total approvedBy tracking } }')).replace('curl -s', 'curl -si')}); echo "$ANSWER"
@@ -35,4 +34,8 @@ curl -s "${runs}/$(echo "$ANSWER" | grep -o 'run_[0-9a-f]*' | head -1)?wait=30" 
 # What the payment service saw.
 curl -s ${payments}/log; echo
 `
+}
+
+function query(text: string, variables = ''): string {
+  return `{"query":${JSON.stringify(text)}${variables}}`
 }

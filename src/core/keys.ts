@@ -54,6 +54,16 @@ function readableLabel(label: string): string {
   return decodeURIComponent(label.slice(label.startsWith('[:') ? 2 : 1, -1))
 }
 
+/** Whether a scope is that of a field of an execution within a resolver. Labels have no other `/`. */
+export function isNested(scope: string): boolean {
+  return scope.includes('/')
+}
+
+/** Whether a scope belongs to an execution within the resolver of another. */
+export function isNestedIn(scope: string, enclosing: string): boolean {
+  return scope.startsWith(`${enclosing}/`)
+}
+
 /** Whether the key belongs to the scope or to one below it. */
 export function isWithin(key: string, scope: string): boolean {
   const next = key[scope.length]

@@ -4,7 +4,7 @@ import type { DocumentNode, ExecutionArgs, ExecutionResult } from 'graphql'
 import { durableFieldResolver } from './fields.ts'
 import { joinRun } from './idempotency.ts'
 import type { Operation } from './operation.ts'
-import { executeFieldByField, rootFieldsOf } from './serial.ts'
+import { executeFieldByField, mutationKeysOf, rootFieldsOf } from './serial.ts'
 
 /** What an executor may answer: at once or later, whole or in parts. */
 export type Executed = ExecutionResult | AsyncIterable<unknown>
@@ -31,7 +31,10 @@ function executeForeground(operation: Operation, args: ExecutionArgs, execute: E
   // An operation that uses no step costs this one promise (I8).
   return new Promise((resolve, reject) => {
     const answer = (result: Executed): void => {
-      if (!isIncremental(result)) operation.executed = result
+      if (!isIncremental(result)) {
+        operation.executed = result
+        if (operation.deferring && !result.data) deferNotBegun(operation, args)
+      }
       resolve(result)
     }
     operation.answerEarly = answer
@@ -40,6 +43,11 @@ function executeForeground(operation: Operation, args: ExecutionArgs, execute: E
       reject(error)
     })
   })
+}
+
+/** A non-null root field was deferred, and the executor went no further: what it left out is as pending as the field. */
+function deferNotBegun(operation: Operation, args: ExecutionArgs): void {
+  for (const key of mutationKeysOf(args)) if (!operation.begun.has(key)) operation.deferral([key])
 }
 
 /** The first request under the key executes the operation; the others join its run. */

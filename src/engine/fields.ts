@@ -1,7 +1,7 @@
 import { mapSchema, MapperKind } from '@graphql-tools/utils'
 import { defaultFieldResolver, isNonNullType } from 'graphql'
 import type { GraphQLFieldConfig, GraphQLFieldResolver, GraphQLResolveInfo, GraphQLSchema } from 'graphql'
-import { fieldById } from '../core/keys.ts'
+import { fieldById, isNested } from '../core/keys.ts'
 import type { FieldPolicy } from '../core/policy.ts'
 import type { Operation, PendingField } from './operation.ts'
 import { ambientStep, Scope, surroundings } from './scope.ts'
@@ -139,7 +139,7 @@ function enterField(resolver: Resolver, policy: FieldPolicy | null, isMutationRo
       return resolver(source, args, context, info)
     }
     const key = fieldKeyOf(operation, info, source, policy)
-    if (isMutationRoot) assertMayBegin(operation, info)
+    if (isMutationRoot && !isNested(key)) assertMayBegin(operation, info)
     const kept = takeKept(operation, key)
     if (kept) return awaitField(operation, key, info, kept.scope, kept.value)
     const scope = new Scope(key, pathOf(info), policy)
@@ -224,7 +224,8 @@ function awaitField(
 ): unknown {
   if (!isThenable(value)) return value
   const { pendingFields } = operation
-  if (operation.phase !== 'foreground') {
+  // The result of an execution within a resolver goes to user code, which knows nothing of the switch.
+  if (operation.phase !== 'foreground' || isNested(key)) {
     const field: PendingField = { key, path: [], scope: () => scope, reject: null }
     pendingFields.add(field)
     const settled = (): void => {
@@ -253,6 +254,7 @@ function awaitField(
 /** After the switch, root fields of a mutation are not begun in the foreground: they have to follow the deferred one. */
 function assertMayBegin(operation: Operation, info: GraphQLResolveInfo): void {
   if (operation.phase === 'foreground') {
+    operation.begun.add(String(info.path.key))
     operation.foregroundVariables = info.variableValues
     if (operation.deferring) throw operation.deferral(pathOf(info))
   } else if (operation.foregroundVariables === info.variableValues) {

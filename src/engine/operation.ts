@@ -3,7 +3,7 @@ import type { DocumentNode, ExecutionArgs, ExecutionResult, GraphQLError } from 
 import type { Timer } from '../core/clock.ts'
 import { encode } from '../core/codec.ts'
 import { DurableError } from '../core/errors.ts'
-import { isWithin } from '../core/keys.ts'
+import { isNestedIn, isWithin } from '../core/keys.ts'
 import type { Conflict, Idempotency, NewRun } from '../store/store.ts'
 import type { ResumedRun } from '../types.ts'
 import { unavailable } from './errors.ts'
@@ -35,7 +35,7 @@ export interface PendingField {
   readonly path: readonly (string | number)[]
   /** Null where the field has not used a tool. */
   readonly scope: () => Scope | null
-  /** Rejects what the executor awaits; null in a background pass. */
+  /** Rejects what the executor awaits; null in a background pass, and in an execution within a resolver. */
   readonly reject: ((error: GraphQLError) => void) | null
 }
 
@@ -70,6 +70,8 @@ export class Operation implements ExecutionOwner {
   readonly deferred: GraphQLError[] = []
   /** What the executor answered the foreground with, before any plugin saw it. */
   executed: ExecutionResult | null = null
+  /** Response keys of a mutation's root fields that the foreground has come to. */
+  readonly begun = new Set<string>()
   /** The responses of root fields that have finished, executed field by field (I10). */
   readonly finished = new Map<string, ExecutionResult>()
   /** Answers the request without waiting for the executor. */
@@ -207,7 +209,9 @@ export class Operation implements ExecutionOwner {
   /** The switch, for one field. Its wait is committed. */
   defer(scope: Scope): void {
     if (this.phase !== 'foreground') return
-    const fields = [...this.pendingFields].filter((field) => field.scope() === scope)
+    const fields = [...this.pendingFields].filter(
+      (field) => field.reject && (field.scope() === scope || isNestedIn(scope.key, field.key)),
+    )
     const below = fields.length > 0 ? fields : [...this.pendingFields].filter((field) => isWithin(`${field.key}>`, scope.key))
     for (const field of below) this.#deferField(field)
     // Where nothing is pending, the field was deferred before, or has answered without waiting for this tool.
@@ -285,7 +289,9 @@ export class Operation implements ExecutionOwner {
     // From here to the executor nothing of the run is in flight, and yet it must not be parked.
     const release = execution.holdLease()
     this.reached = false
+    this.refusal = null
     this.onReached = () => {
+      if (this.#resumeFailures > 0) execution.onResumed()
       this.#resumeFailures = 0
       release()
     }
@@ -293,7 +299,7 @@ export class Operation implements ExecutionOwner {
     try {
       outcome = { result: await this.host.pass(this) }
     } catch (error) {
-      outcome = { error }
+      outcome = { error: this.refusal ?? error }
     }
     this.#passing = false
     if (this.reached && 'result' in outcome) execution.end(statusOf(outcome.result), encodeResult(outcome.result))
@@ -301,14 +307,18 @@ export class Operation implements ExecutionOwner {
     release()
   }
 
+  /** What a context factory or another plugin threw in this pass, before masking: operators have to see it (I4). */
+  refusal: unknown = null
+
   /** A background pass has got through to the executor. */
   onReached: () => void = () => {}
 
   mayPark(): boolean {
     if (this.phase !== 'background' || this.pendingFields.size === 0) return false
     if (!this.#passing || !this.reached) return false
-    for (const field of this.pendingFields) if (!((field.scope()?.pendingTools ?? 0) > 0)) return false
-    return true
+    const pending = [...this.pendingFields]
+    const usesTool = (field: PendingField): boolean => (field.scope()?.pendingTools ?? 0) > 0
+    return pending.every((field) => usesTool(field) || pending.some((inner) => isNestedIn(inner.key, field.key)))
   }
 
   onAbandoned(why: Abandonment): void {
@@ -397,8 +407,9 @@ export class Operation implements ExecutionOwner {
   }
 
   #deferField(field: PendingField): void {
+    if (!field.reject) return
     this.pendingFields.delete(field)
-    field.reject?.(this.deferral(field.path))
+    field.reject(this.deferral(field.path))
   }
 
   #answerWithoutExecutor(afterMs: number): void {

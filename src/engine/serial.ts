@@ -52,6 +52,16 @@ export function rootFieldsOf(args: ExecutionArgs): readonly RootField[] | null {
   return selected.length > 1 && selected.some((field) => field.durable) ? selected : null
 }
 
+/** The response keys of a mutation's root fields, in their order. None for a query. */
+export function mutationKeysOf(args: ExecutionArgs): string[] {
+  const operation = operationIn(args)
+  const type = args.schema.getMutationType()
+  if (operation?.operation !== 'mutation' || !type) return []
+  const typeNames = new Set([type.name, ...type.getInterfaces().map((each) => each.name)])
+  const fields = collectRootFields(operation, fragmentsOf(args.document), typeNames, args.variableValues ?? {})
+  return [...fields].filter(([, nodes]) => nodes[0]?.name.value !== '__typename').map(([key]) => key)
+}
+
 /** The specification's CollectFields (6.3.2), for the root of an operation. */
 function collectRootFields(
   operation: OperationDefinitionNode,

@@ -7,7 +7,6 @@ import { decode, encode, encodeThrown, isGraphQLError } from '../core/codec.ts'
 import { toMs } from '../core/duration.ts'
 import { DurableError, StepError } from '../core/errors.ts'
 import type { DurableErrorCode } from '../core/errors.ts'
-import type { DurableErrorCode } from '../core/errors.ts'
 import type { EventRecord, OutcomeKind, OutcomeRecord } from '../store/store.ts'
 import type { DurableEvent, EventInput, Step, StepAttempt, StepRunOptions, WaitForEventOptions } from '../types.ts'
 import type { Execution } from './execution.ts'
@@ -142,8 +141,9 @@ function startRun(
     runAttempt(call, step, fn, number, policy.timeoutMs, (thrown, value) => {
       if (thrown === null) return commitValue(call, kind, value, number)
       const verdict = judge(thrown.error, number, policy, call.execution)
-      if (verdict === 'final') return commit(call, kind, false, encodeThrown(thrown.error), number)
-      retryAfter(verdict.retryInMs, number)
+      if (verdict !== 'final') return retryAfter(verdict.retryInMs, number)
+      warnOfFailure(call, thrown.error, number)
+      commit(call, kind, false, encodeThrown(thrown.error), number)
     })
   }
   const retryAfter = (forMs: number | null, attempts: number): void => {
@@ -160,6 +160,12 @@ function startRun(
   }
   if (stored) retryAfter(0, stored.attempts)
   else attempt(1)
+}
+
+/** What a step threw is kept from clients, and a StepError is masked by nobody: here is where it can be seen. */
+function warnOfFailure({ execution, id, key }: Call, cause: unknown, attempts: number): void {
+  if (isGraphQLError(cause)) return // made for clients, who are told
+  execution.engine.options.warn(`Step "${id}" used up its attempts.`, { runId: execution.runId, step: key, attempts, cause })
 }
 
 /** A `retryIf` that throws, or a RetryAfterError without a usable time, ends the step with the error it was asked about. */
@@ -271,13 +277,6 @@ function readRun(id: string, outcome: OutcomeRecord): unknown {
 }
 
 const AS_THEMSELVES: ReadonlySet<DurableErrorCode> = new Set([
-  'DURABLE_NOT_SERIALIZABLE',
-  'DURABLE_TOO_LARGE',
-  'DURABLE_STEP_MISUSED',
-])
-
-/** They say what is wrong with the code, and hold nothing of its data. */
-const SHOWN_AS_THEMSELVES: ReadonlySet<DurableErrorCode> = new Set([
   'DURABLE_NOT_SERIALIZABLE',
   'DURABLE_TOO_LARGE',
   'DURABLE_STEP_MISUSED',

@@ -63,10 +63,14 @@ overStores('ids of steps', (world) => {
     expect(run.steps.filter(({ kind }) => kind === 'RUN').map(({ step }) => step)).toEqual([...ids, 'a#2'])
   })
 
-  it.each([['', 'an empty one'], ['x'.repeat(257), 'one that is too long'], [7, 'one that is no text']])(
-    'are refused as misuse (%j)',
-    async (id) => {
-      const server = world().serve(oneField((_source, _args, { step }) => step.run(id as string, () => 1)))
+  it.each([
+    ['an empty text', ''],
+    ['a text that is too long', 'x'.repeat(257)],
+    ['a number', 7 as unknown as string],
+  ])(
+    'are refused as misuse where they are %s, and nothing is written (I8)',
+    async (_what, id) => {
+      const server = world().serve(oneField((_source, _args, { step }) => step.run(id, () => 1)))
       const answer = await server.ask('{ go }')
       expect(answer.errors).toMatchObject([{ extensions: { code: 'DURABLE_STEP_MISUSED' } }])
       expect(server.commits).toEqual([])

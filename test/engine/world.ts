@@ -183,14 +183,14 @@ function createWorld(backend: Backend): World {
         headers: { 'content-type': 'application/json', ...headers },
         body: JSON.stringify({ query, variables }),
       })
-      const body = (await response.json()) as Answer
+      const body = JSON.parse(firstPart(await response.text())) as Answer
       return {
         status: response.status,
         headers: response.headers,
         data: body.data,
         errors: body.errors,
         extensions: body.extensions,
-        runId: body.extensions?.runId as string,
+        runId: (body.extensions?.runId ?? body.errors?.[0]?.extensions?.runId) as string,
       }
     }
 
@@ -255,6 +255,11 @@ function createWorld(backend: Backend): World {
       }
     },
   }
+}
+
+/** Of a response that is delivered incrementally, what came first; else the response. */
+function firstPart(body: string): string {
+  return body.trimStart().startsWith('---') ? (/\{.*\}/.exec(body)?.[0] ?? '') : body
 }
 
 /** The store with what is committed through it noted, and a handle to play a crash. */

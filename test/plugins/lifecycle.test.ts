@@ -1,0 +1,181 @@
+import { createSchema, createYoga } from 'graphql-yoga'
+import { describe, expect, it } from 'vitest'
+import { useDurable } from '../../plugins/yoga.ts'
+import { durableTypeDefs } from '../../schema/index.ts'
+import { createDurable } from '../../src/index.ts'
+import type { DurableOptions, Store } from '../../src/index.ts'
+import { memoryStore } from '../../src/memory.ts'
+import { createTestClock } from '../../src/testing.ts'
+import type { TestClock } from '../../src/testing.ts'
+
+const schema = () =>
+  createSchema({
+    typeDefs: [durableTypeDefs, 'type Query { hello: String, nap: String, work: String }'],
+    resolvers: {
+      Query: {
+        hello: () => 'world',
+        nap: async (_: unknown, __: unknown, { step }: any) => (await step.sleep('nap', '1h'), 'rested'),
+        work: async (_: unknown, __: unknown, { step }: any) => step.run('work', () => gate),
+      },
+    },
+  })
+const quiet = { onWarning: () => {} }
+let gate: unknown = 'worked'
+
+const ask = async (yoga: any, query: string): Promise<any> => {
+  const response = await yoga.fetch('http://localhost/graphql', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ query }),
+  })
+  return response.json()
+}
+
+/** A store that counts its sessions. */
+function counted(): { store: Store; sessions: () => number } {
+  const inner = memoryStore()
+  let open = 0
+  return {
+    sessions: () => open,
+    store: {
+      name: 'counted',
+      async connect(options) {
+        const session = await inner.connect(options)
+        open++
+        return { ...session, close: () => (open--, session.close()) }
+      },
+    },
+  }
+}
+
+/** Whatever waits for time in it gets it. */
+async function within<T>(clock: TestClock, work: () => T | Promise<T>): Promise<T> {
+  await clock.settle()
+  const done = Promise.resolve(work())
+  await clock.advance('15s')
+  return done
+}
+
+function serve(options: DurableOptions | ReturnType<typeof createDurable>) {
+  return createYoga({ schema: schema(), plugins: [useDurable(options as any)], logging: false })
+}
+
+describe('disposing a server', () => {
+  it('closes a durable that the plugin made itself, and leaves no timer', async () => {
+    const clock = createTestClock()
+    const { store, sessions } = counted()
+    const yoga = serve({ store, clock, ...quiet })
+    await clock.settle()
+    expect((await ask(yoga, '{ nap }')).extensions.runId).toMatch(/^run_/)
+    expect(sessions()).toBe(1)
+    await within(clock, () => yoga.dispose())
+    expect([sessions(), clock.pending]).toEqual([0, 0])
+    await within(clock, () => yoga.dispose())
+  })
+
+  it('leaves a durable alone that was given to it', async () => {
+    const clock = createTestClock()
+    const { store, sessions } = counted()
+    const durable = createDurable({ store, clock, ...quiet })
+    const yoga = serve(durable)
+    await clock.settle()
+    const { runId } = (await ask(yoga, '{ nap }')).extensions
+    await within(clock, () => yoga.dispose())
+    expect(sessions()).toBe(1)
+    expect((await durable.runs.get(runId))?.status).toBe('SUSPENDED')
+    await within(clock, () => durable.close())
+    expect([sessions(), clock.pending]).toEqual([0, 0])
+  })
+
+  it('leaves nothing that keeps a process alive', async () => {
+    const before = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+    const yoga = serve({ store: memoryStore(), ...quiet })
+    await new Promise((resolve) => setImmediate(resolve))
+    expect((await ask(yoga, '{ nap }')).extensions.runId).toMatch(/^run_/)
+    await yoga.dispose()
+    expect(process.getActiveResourcesInfo().filter((name) => name === 'Timeout')).toHaveLength(before)
+  })
+
+  it('lets a running step end first, and commits it', async () => {
+    const clock = createTestClock()
+    const { store } = counted()
+    let open = (): void => {}
+    gate = new Promise((resolve) => (open = () => resolve('worked')))
+    const yoga = serve({ store, clock, ...quiet })
+    await clock.settle()
+    const asking = ask(yoga, '{ work }')
+    await clock.settle()
+    const disposing = yoga.dispose()
+    await clock.advance('1s')
+    open()
+    await clock.advance('1s')
+    const body = await asking
+    await disposing
+    expect(clock.pending).toBe(0)
+    const runId = body.extensions?.runId
+    if (runId === undefined) return expect(body).toEqual({ data: { work: 'worked' } })
+    const next = createDurable({ store, clock, ...quiet })
+    const run = await next.runs.get(runId)
+    expect(run?.steps).toMatchObject([{ step: 'work', status: 'COMPLETED', output: 'worked' }])
+    await within(clock, () => next.close())
+  })
+})
+
+describe('a store that does not open', () => {
+  it('is a warning at the start, and an error where a step needs it; the rest of the server works', async () => {
+    const clock = createTestClock()
+    const warnings: string[] = []
+    const inner = memoryStore()
+    let broken = true
+    const store: Store = {
+      name: 'broken at first',
+      connect: (options) => (broken ? Promise.reject(new Error('no such directory')) : inner.connect(options)),
+    }
+    const yoga = serve({ store, clock, onWarning: (message) => void warnings.push(message) })
+    await clock.settle()
+    expect(warnings.join()).toContain('The store could not be opened')
+    expect(await ask(yoga, '{ hello }')).toEqual({ data: { hello: 'world' } })
+    expect(await within(clock, () => ask(yoga, '{ nap }'))).toMatchObject({
+      data: { nap: null },
+      errors: [{ path: ['nap'], extensions: { code: 'DURABLE_STORE_UNAVAILABLE' } }],
+    })
+    broken = false
+    expect((await within(clock, () => ask(yoga, '{ nap }'))).extensions.runId).toMatch(/^run_/)
+    await within(clock, () => yoga.dispose())
+    expect(clock.pending).toBe(0)
+  })
+})
+
+describe('two servers that share one durable', () => {
+  it('resume the runs of their own, by their names', async () => {
+    const clock = createTestClock()
+    const store = memoryStore()
+    const start = () => {
+      const durable = createDurable({ store, clock, hot: { runs: 0 }, ...quiet })
+      const servers = ['shop', 'admin'].map((name) =>
+        createYoga({
+          schema: createSchema({
+            typeDefs: 'type Query { who: String }',
+            resolvers: {
+              Query: { who: async (_: unknown, __: unknown, { step }: any) => (await step.sleep('nap', '1h'), name) },
+            },
+          }),
+          plugins: [useDurable(durable, { name })],
+          logging: false,
+        }),
+      )
+      return { durable, servers }
+    }
+    const first = start()
+    await clock.settle()
+    const ids = []
+    for (const server of first.servers) ids.push((await ask(server, '{ who }')).extensions.runId)
+    await within(clock, () => first.durable.close())
+    const { durable } = start()
+    await clock.advance('2h')
+    const results = await Promise.all(ids.map(async (id) => (await durable.runs.get(id))?.result))
+    expect(results).toEqual([{ data: { who: 'shop' } }, { data: { who: 'admin' } }])
+    await within(clock, () => durable.close())
+    expect(clock.pending).toBe(0)
+  })
+})
