@@ -151,6 +151,7 @@ export class Execution implements Author {
     })
     this.waits = new Waits(this, start.waits)
     for (const outcome of start.journal) {
+      this.#bytes += outcome.body.length
       this.#remember(outcome)
       if (outcome.kind !== 'FIELD') this.pump.push(outcome)
     }
@@ -197,6 +198,7 @@ export class Execution implements Author {
   commitOutcome(outcome: NewOutcome, calls: number): void {
     if (this.#state !== 'live') return
     const kept = this.#withinLimits(outcome)
+    this.#bytes += kept.body.length
     this.#pending.outcomes.push({
       pos: this.#len++,
       key: kept.key,
@@ -415,7 +417,6 @@ export class Execution implements Author {
 
   #remember(outcome: OutcomeRecord): void {
     this.outcomes.set(outcome.key, outcome)
-    this.#bytes += outcome.body.length
     if (outcome.eventId !== null) this.consumed.add(outcome.eventId)
     this.waits.forget(outcome.key)
   }

@@ -259,7 +259,7 @@ export class Operation implements ExecutionOwner {
     this.phase = 'background'
     if (this.#failedWith) return deferredResult(this, result)
     if (!this.deferring) {
-      execution.end(statusOf(result), encodeResult(result))
+      this.#end(execution, result)
       return result
     }
     this.engine.onDeferred(this)
@@ -302,9 +302,22 @@ export class Operation implements ExecutionOwner {
       outcome = { error: this.refusal ?? error }
     }
     this.#passing = false
-    if (this.reached && 'result' in outcome) execution.end(statusOf(outcome.result), encodeResult(outcome.result))
+    if (this.reached && 'result' in outcome) this.#end(execution, outcome.result)
     else this.#onPassRefused(execution, outcome)
     release()
+  }
+
+  /** The response is the run's result. */
+  #end(execution: Execution, result: ExecutionResult): void {
+    let encoded: string
+    try {
+      encoded = encodeResult(result)
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause)
+      const message = 'Expected a response that JSON can hold, but a scalar of it gave something else.'
+      return execution.whenLive(() => execution.fail('DURABLE_NOT_SERIALIZABLE', message, reason))
+    }
+    execution.end(statusOf(result), encoded)
   }
 
   /** What a context factory or another plugin threw in this pass, before masking: operators have to see it (I4). */

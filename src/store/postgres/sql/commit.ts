@@ -144,18 +144,27 @@ export const COMMIT = statement<
       as o (run_id, pos, key, kind, ok, body, calls, attempts, event_id, took_ms)
     join target t on t.id = o.run_id
   ),
-  opened as (
-    insert into durable.waits (run_id, key, kind, seq, event, match, leaf, attempts, since, until)
-    select t.id, w.key, w.kind, w.seq, w.event, w.match, w.leaf, w.attempts, t.at, t.at + w.for_ms
+  opening as materialized (
+    select t.id as run_id, w.key, w.kind, w.seq, w.event, w.match, w.leaf, w.attempts, t.at as since,
+      t.at + w.for_ms as until, w.keep
     from unnest($35::text[], $36::text[], $37::text[], $38::integer[], $39::text[], $40::text[], $41::bigint[],
         $42::integer[], $43::bigint[], $44::boolean[])
       as w (run_id, key, kind, seq, event, match, leaf, attempts, for_ms, keep)
     join target t on t.id = w.run_id
+  ),
+  replaced as (
+    insert into durable.waits (run_id, key, kind, seq, event, match, leaf, attempts, since, until)
+    select run_id, key, kind, seq, event, match, leaf, attempts, since, until from opening where not keep
     on conflict (run_id, key) do update set
       kind = excluded.kind, seq = excluded.seq, event = excluded.event, match = excluded.match, leaf = excluded.leaf,
-      attempts = excluded.attempts,
-      since = case when excluded.run_id || ' ' || excluded.key = any($47::text[]) then waits.since else excluded.since end,
-      until = case when excluded.run_id || ' ' || excluded.key = any($47::text[]) then waits.until else excluded.until end
+      attempts = excluded.attempts, since = excluded.since, until = excluded.until
+  ),
+  kept as (
+    insert into durable.waits (run_id, key, kind, seq, event, match, leaf, attempts, since, until)
+    select run_id, key, kind, seq, event, match, leaf, attempts, since, until from opening where keep
+    on conflict (run_id, key) do update set
+      kind = excluded.kind, seq = excluded.seq, event = excluded.event, match = excluded.match, leaf = excluded.leaf,
+      attempts = excluded.attempts
   ),
   closed as (
     delete from durable.waits w

@@ -1,0 +1,57 @@
+import type { Claimed, ClaimReceipt, ClaimRequest, LoadedRun } from '../store.ts'
+import { StoreError } from '../store.ts'
+import type { Caller } from './session.ts'
+import * as sql from './sql/claim.ts'
+import type { RunRow } from './sql/rows.ts'
+import { toOutcomeRecord, toRunRecord, toWaitRecord } from './sql/rows.ts'
+
+/** Of journals that one claim brings into memory; at least one run is claimed, whatever its size. */
+const MAX_BYTES = 32 * 1024 * 1024
+
+export async function claim(caller: Caller, request: ClaimRequest): Promise<ClaimReceipt> {
+  if (request.limit <= 0) {
+    const [next] = await caller.claims.query(sql.NEXT_DUE)
+    return { at: next?.at ?? 0, claimed: [], nextDueAt: next?.nextDueAt ?? null }
+  }
+  const rows = await caller.send('claim', () => caller.clock.timed(() => take(caller, request)))
+  const runs = rows.filter(isClaimed)
+  if (runs.length > 0) caller.hints.emit({ kind: 'changed' })
+  const cold = runs.filter(({ id, epoch }) => request.hot?.get(id) !== epoch - 1)
+  const loaded = cold.length === 0 ? new Map<string, LoadedRun>() : await load(caller, cold)
+  const claimed = runs.map((row): Claimed => {
+    return { run: toRunRecord(row), previousEpoch: row.epoch - 1, loaded: loaded.get(row.id) ?? null }
+  })
+  return { at: rows[0]?.at ?? 0, claimed, nextDueAt: rows[0]?.nextDueAt ?? null }
+}
+
+function take(caller: Caller, { limit, runId, evenIfNotDue = false }: ClaimRequest): Promise<sql.ClaimRow[]> {
+  const { processId, leaseMs, presence, claims } = caller
+  const claimer = [processId, leaseMs, presence.lockKey, presence.lockedIn] as const
+  return runId === undefined
+    ? claims.query(sql.CLAIM_DUE, ...claimer, limit, MAX_BYTES)
+    : claims.query(sql.CLAIM_RUN, ...claimer, runId, evenIfNotDue)
+}
+
+function isClaimed(row: sql.ClaimRow): row is RunRow & sql.NextDue {
+  return row.id !== null
+}
+
+async function load(caller: Caller, runs: readonly RunRow[]): Promise<Map<string, LoadedRun>> {
+  const rows = await caller.claims.query(
+    sql.LOAD,
+    runs.map(({ id }) => id),
+  )
+  const loaded = new Map(
+    rows.map(({ id, input, journal, waits }) => [
+      id,
+      { input, journal: journal.map(toOutcomeRecord), waits: waits.map(toWaitRecord) },
+    ]),
+  )
+  for (const { id, len } of runs) {
+    // A step whose outcome were missing would run again (I2). Given back by the next beats, since nobody here has it.
+    if (loaded.get(id)?.journal.length !== len) {
+      throw new StoreError('transient', `Expected ${len} outcomes of ${id}, but read another number. It is tried again.`)
+    }
+  }
+  return loaded
+}

@@ -1,0 +1,162 @@
+import type { CommitReceipt, NewRun, NewWait, NextState, RunCommit, RunEnding, RunRecord, RunStatus } from '../store.ts'
+import { StoreError } from '../store.ts'
+import { leafOf } from './leaf.ts'
+import type { Caller } from './session.ts'
+import * as sql from './sql/commit.ts'
+import { toRunRecord } from './sql/rows.ts'
+
+/** A part whose run another transaction has just made is looked at in a new statement; once is enough by itself. */
+const LOOKS = 3
+
+export async function commit(caller: Caller, batch: readonly RunCommit[]): Promise<CommitReceipt> {
+  const accepted = new Map<string, { readonly signalled: boolean }>()
+  if (batch.length === 0) return { at: await caller.time(), accepted }
+  assertOnePartARun(batch)
+  caller.clock.see(batch)
+  let at = 0
+  let parts = batch
+  for (let look = 0; look < LOOKS && parts.length > 0; look++) {
+    const rows = await writeParts(caller, parts)
+    at = rows[0]?.at ?? at
+    for (const { id, accepted: isAccepted, signalled } of rows) if (isAccepted) accepted.set(id, { signalled })
+    const unseen = new Set(rows.filter(({ seen }) => !seen).map(({ id }) => id))
+    parts = parts.filter(({ runId, create }) => create !== null && unseen.has(runId))
+  }
+  hintAt(caller, batch, accepted)
+  return { at, accepted }
+}
+
+/** The receipt speaks for a run as a whole, and so two parts of one run could not be told apart in it. */
+function assertOnePartARun(batch: readonly RunCommit[]): void {
+  const seen = new Set<string>()
+  for (const { runId } of batch) {
+    if (seen.has(runId)) {
+      throw new StoreError('rejected', `Expected one part for a run in a batch, but got two for ${runId}. Merge them.`)
+    }
+    seen.add(runId)
+  }
+}
+
+function writeParts(caller: Caller, parts: readonly RunCommit[]): Promise<sql.CommitRow[]> {
+  const { processId, leaseMs, presence, clock } = caller
+  const outcomes = parts.flatMap(({ runId, outcomes: own }) => own.map((outcome) => ({ runId, ...outcome })))
+  const opens = parts.flatMap((part) => opensOf(part).map((open) => ({ runId: part.runId, ...open })))
+  const closes = parts.flatMap((part) => closesOf(part).map((key) => ({ runId: part.runId, key })))
+  const ofNew = <T>(value: (create: NewRun, part: RunCommit) => T): (T | null)[] =>
+    parts.map((part) => (part.create === null ? null : value(part.create, part)))
+
+  return caller.send('commit', () =>
+    clock.timed(() =>
+      caller.writer.query(
+        sql.COMMIT,
+        processId,
+        leaseMs,
+        presence.lockKey,
+        presence.lockedIn,
+        parts.map(({ runId }) => runId),
+        parts.map(({ epoch }) => epoch),
+        parts.map(({ seq }) => seq),
+        parts.map(({ next }) => statusAfter(next)),
+        parts.map(({ next }) => (next.kind === 'park' && next.wakeInMs !== null ? Math.ceil(next.wakeInMs) : null)),
+        parts.map(({ next }) => (next.kind === 'end' ? next.ending.result : null)),
+        parts.map((part) => part.outcomes.length),
+        parts.map(bytesOf),
+        parts.map(({ resumeFailures }) => resumeFailures ?? null),
+        parts.map(({ note }) => note !== undefined),
+        parts.map(({ note }) => note ?? null),
+        parts.map(({ create }) => create !== null),
+        ofNew(({ server }) => server),
+        ofNew(({ operationName }) => operationName),
+        ofNew(({ owner }) => owner),
+        ofNew(({ version }) => version),
+        ofNew(({ beganAgoMs }) => Math.round(beganAgoMs)),
+        ofNew(({ beganAgoMs }, part) => clock.beganAt(part, beganAgoMs)),
+        ofNew(({ timeoutMs }) => (timeoutMs === null ? null : Math.round(timeoutMs))),
+        ofNew(({ input }) => input),
+        outcomes.map(({ runId }) => runId),
+        outcomes.map(({ pos }) => pos),
+        outcomes.map(({ key }) => key),
+        outcomes.map(({ kind }) => kind),
+        outcomes.map(({ ok }) => ok),
+        outcomes.map(({ body }) => body),
+        outcomes.map(({ calls }) => calls),
+        outcomes.map(({ attempts }) => attempts),
+        outcomes.map(({ eventId }) => eventId),
+        outcomes.map(({ tookMs }) => Math.round(tookMs)),
+        opens.map(({ runId }) => runId),
+        opens.map(({ key }) => key),
+        opens.map(({ kind }) => kind),
+        opens.map(({ seq }) => seq),
+        opens.map(({ event }) => event),
+        opens.map(({ match }) => match),
+        opens.map(({ match }) => (match === null ? null : leafOf(JSON.parse(match)))),
+        opens.map(({ attempts }) => attempts),
+        opens.map(({ forMs }) => (forMs === null ? null : Math.ceil(forMs))),
+        opens.map(({ keep }) => keep ?? false),
+        closes.map(({ runId }) => runId),
+        closes.map(({ key }) => key),
+      ),
+    ),
+  )
+}
+
+function statusAfter(next: NextState): RunStatus {
+  if (next.kind === 'end') return next.ending.status
+  return next.kind === 'park' ? 'suspended' : 'running'
+}
+
+/** What a claim will have to load for it, about. */
+function bytesOf({ create, outcomes }: RunCommit): number {
+  return outcomes.reduce((sum, { body }) => sum + body.length, create?.input.length ?? 0)
+}
+
+/**
+ * What is open when the part is through: the statement sees each row as it was before, and so may touch a wait once
+ * only. A wait that is opened twice is the later one; a kept one keeps the times of the one before.
+ */
+function opensOf({ opens, outcomes, closes, next }: RunCommit): NewWait[] {
+  if (next.kind === 'end') return []
+  const open = new Map<string, NewWait>()
+  for (const wait of opens) {
+    const standing = open.get(wait.key)
+    open.set(wait.key, wait.keep && standing ? { ...wait, forMs: standing.forMs, keep: standing.keep ?? false } : wait)
+  }
+  for (const { key } of outcomes) open.delete(key)
+  for (const key of closes) open.delete(key)
+  return [...open.values()]
+}
+
+/** None that the end of the run closes anyhow, and none of a run that is only just made. */
+function closesOf({ create, outcomes, closes, next }: RunCommit): string[] {
+  if (create !== null || next.kind === 'end') return []
+  return [...new Set([...closes, ...outcomes.map(({ key }) => key)])]
+}
+
+function hintAt({ hints }: Caller, batch: readonly RunCommit[], accepted: ReadonlyMap<string, unknown>): void {
+  for (const { runId, next } of batch) {
+    if (!accepted.has(runId)) continue
+    if (next.kind === 'end') hints.emit({ kind: 'ended', runId })
+    else if (next.kind === 'park' && next.wakeInMs !== null) hints.emit({ kind: 'due' })
+    else hints.emit({ kind: 'changed' })
+  }
+}
+
+/**
+ * From outside, and so rarely that it may take a transaction: what the holder was about to commit, the lock waits for,
+ * and only a statement that begins after that sees all of the run's waits.
+ */
+export async function end(caller: Caller, runId: string, { status, result }: RunEnding): Promise<RunRecord | null> {
+  const ended = await caller.send('end', () =>
+    caller.general.transaction(async (connection) => {
+      const [run] = await connection.query(sql.LOCK_RUN, runId)
+      if (!run || run.ended) return null
+      return (await connection.query(sql.END, runId, status, result))[0] ?? null
+    }),
+  )
+  if (ended) {
+    caller.hints.emit({ kind: 'ended', runId })
+    return toRunRecord(ended)
+  }
+  const [row] = await caller.general.query(sql.READ_RUN, runId)
+  return row ? toRunRecord(row) : null
+}

@@ -1,0 +1,99 @@
+import { JOURNAL, type OutcomeTuple, RUN_COLUMNS, type RunRow, WAITS, type WaitTuple } from './rows.ts'
+import { NOW, statement } from './statement.ts'
+
+/** One row for each claimed run; where none is, one row whose `id` is null. */
+export type ClaimRow = ClaimedRow | (NextDue & { readonly id: null })
+type ClaimedRow = RunRow & NextDue
+
+export interface NextDue {
+  readonly at: number
+  readonly nextDueAt: number | null
+}
+
+/** The rest of both claims: takes what `chosen` names, and looks for what is due next. */
+const TAKE = `
+  claimed as (
+    update durable.runs r set
+      status = 'running', holder = $1, epoch = r.epoch + 1, due_at = null, signalled = false, updated_at = ${NOW}
+    from chosen c
+    where r.id = c.id
+    returning r.*, c.due_at as was_due_at
+  ),
+  registered as (
+    insert into durable.processes (id, lease_ms, beat_at, lock_key, locked_in)
+    select $1, $2, ${NOW}, $3::bigint, $4::bigint
+    where exists (select from chosen)
+    on conflict (id) do nothing
+  )
+  select ${NOW} as at,
+    (select d.due_at from durable.runs d
+      where d.due_at is not null and d.id not in (select c.id from chosen c)
+      order by d.due_at limit 1) as "nextDueAt",
+    ${RUN_COLUMNS}
+  from (values (1)) as once left join claimed r on true
+  order by r.was_due_at`
+
+type Claimer = [processId: string, leaseMs: number, lockKey: string, lockedIn: number | null]
+
+/**
+ * Runs that others are just claiming are skipped, and so nobody waits. Limited and locked in a CTE of its own: the
+ * planner may otherwise run the limit more than once. Beyond a number of bytes the rest is left for another claim.
+ */
+export const CLAIM_DUE = statement<[...Claimer, limit: number, maxBytes: number], ClaimRow>(
+  'claim_due',
+  `
+  with due as materialized (
+    select r.id, r.due_at, r.bytes from durable.runs r
+    where r.due_at <= ${NOW}
+    order by r.due_at
+    limit $5
+    for no key update skip locked
+  ),
+  chosen as materialized (
+    select id, due_at
+    from (select d.*, sum(d.bytes) over (order by d.due_at, d.id) - d.bytes as bytes_before from due d) as counted
+    where bytes_before < $6
+  ),
+  ${TAKE}`,
+)
+
+/**
+ * Waits for whoever has the row locked: an event that is being sent to a run must not make it look as if somebody
+ * else had it.
+ */
+export const CLAIM_RUN = statement<[...Claimer, id: string, evenIfNotDue: boolean], ClaimRow>(
+  'claim_run',
+  `
+  with chosen as materialized (
+    select r.id, r.due_at from durable.runs r
+    where r.id = $5 and r.holder is null and r.ended_at is null and ($6 or r.due_at <= ${NOW})
+    for no key update
+  ),
+  ${TAKE}`,
+)
+
+export const NEXT_DUE = statement<[], NextDue>(
+  'next_due',
+  `select ${NOW} as at,
+    (select r.due_at from durable.runs r where r.due_at is not null order by r.due_at limit 1) as "nextDueAt"`,
+)
+
+/**
+ * Of runs that this process has claimed, in a statement of its own: the one that claims would read the newest row of
+ * a run, and its outcomes as of the statement's beginning, when their last ones may not have been committed yet.
+ */
+export const LOAD = statement<
+  [ids: readonly string[]],
+  {
+    readonly id: string
+    readonly input: string
+    readonly journal: readonly OutcomeTuple[]
+    readonly waits: readonly WaitTuple[]
+  }
+>(
+  'load',
+  `
+  select r.id, (select i.body from durable.inputs i where i.run = r.n) as input, ${JOURNAL} as journal, ${WAITS} as waits
+  from durable.runs r
+  where r.id = any($1::text[])`,
+)
