@@ -46,5 +46,7 @@ export function judgeFailure(
 }
 
 function afterMs(after: Duration | Date, now: number): number {
-  return after instanceof Date ? Math.max(0, after.getTime() - now) : toMs(after, 'RetryAfterError.after')
+  if (!(after instanceof Date)) return toMs(after, 'RetryAfterError.after')
+  if (Number.isNaN(after.getTime())) throw new TypeError('Expected RetryAfterError.after to be a valid date.')
+  return Math.max(0, after.getTime() - now)
 }

@@ -32,7 +32,15 @@ export function encodeThrown(thrown: unknown): string {
   try {
     return stringify(thrown, reducers)
   } catch {
-    return stringify(new Error(`A value that cannot be stored was thrown: ${describe(thrown)}.`), reducers)
+    return stringify(new Error(`A value that cannot be stored was thrown: ${tryToDescribe(thrown)}.`), reducers)
+  }
+}
+
+function tryToDescribe(value: unknown): string {
+  try {
+    return describe(value)
+  } catch {
+    return 'an object that throws when it is looked at'
   }
 }
 

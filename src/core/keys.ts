@@ -4,9 +4,14 @@
  * kept under its scope with an empty id, `checkout>`; no step can have that.
  */
 
+/** Without the characters that mean something in a key. Everything else stays readable. */
+function escapeLabel(text: string): string {
+  return text.replace(/[%./>~]/g, (character) => `%${character.charCodeAt(0).toString(16)}`)
+}
+
 /** The label of a list's item that is known by its identity. */
 export function itemByIdentity(identity: string | number, occurrence: number): string {
-  return `[:${encodeURIComponent(String(identity))}${occurrence > 1 ? `~${occurrence}` : ''}]`
+  return `[:${escapeLabel(String(identity))}${occurrence > 1 ? `~${occurrence}` : ''}]`
 }
 
 /** The label of a list's item that has none. */
@@ -16,7 +21,7 @@ export function itemByIndex(index: number): string {
 
 /** The label of a field that `@durable(id:)` names. */
 export function fieldById(id: string): string {
-  return `@${encodeURIComponent(id)}`
+  return `@${escapeLabel(id)}`
 }
 
 export function joinScope(labels: readonly string[]): string {

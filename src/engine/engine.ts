@@ -45,7 +45,6 @@ export class Engine {
   #unwatch: () => void = () => {}
   #clockOffsetMs = 0
   #closing = false
-  #leaving = false
   #warnedOfContext = false
 
   constructor(store: Store, options: EngineOptions, clock: Clock) {
@@ -160,19 +159,18 @@ export class Engine {
   async close(timeoutMs: number): Promise<void> {
     if (this.#closing) return
     const session = this.#session
-    this.#leaving = true
+    this.#closing = true
     this.#tell(null)
     for (const operation of this.#operations.values()) void operation.deferAll()
-    this.#worker?.stop()
     const running = [...this.#operations.values()].flatMap(({ run }) => (run ? [run] : []))
     await this.#untilIdle(running, timeoutMs)
-    this.#closing = true
     for (const run of running) {
       run.waits.registerAll()
       run.park(0)
     }
     await this.#untilIdle(running, timeoutMs)
     for (const run of running) run.abandon({ kind: 'evicted' })
+    this.#worker?.stop()
     this.#hot.clear()
     this.#unwatch()
     this.#session = null
@@ -223,8 +221,8 @@ export class Engine {
     return this.#operations
   }
 
-  hotEpochs(): ReadonlyMap<string, number> {
-    return this.#hot.epochs()
+  get hotEpochs(): ReadonlyMap<string, number> {
+    return this.#hot.epochs
   }
 
   onParked(execution: Execution, wakeInMs: number | null): void {
@@ -286,7 +284,32 @@ export class Engine {
     }
     hot?.run?.abandon({ kind: 'lost' })
     const loaded = claimed.loaded ?? (await this.#load(claimed.run.id))
-    if (loaded) this.#resumeCold(claimed, loaded)
+    try {
+      if (loaded) this.#resumeCold(claimed, loaded)
+    } catch (error) {
+      await this.#putOff(claimed, error instanceof Error ? error.message : String(error))
+    }
+  }
+
+  /** What the store has of a run cannot be read (another version wrote it, say): others may try, and operators see why. */
+  async #putOff({ run }: Claimed, reason: string): Promise<void> {
+    const failures = run.resumeFailures + 1
+    this.options.warn('A run could not be read; it is tried again.', { runId: run.id, failures, reason })
+    const session = await this.session()
+    await session.commit([
+      {
+        runId: run.id,
+        epoch: run.epoch,
+        seq: 1,
+        create: null,
+        outcomes: [],
+        opens: [],
+        closes: [],
+        next: { kind: 'park', wakeInMs: this.resumeDelayMs(failures) },
+        resumeFailures: failures,
+        note: reason,
+      },
+    ])
   }
 
   async #load(runId: string): Promise<LoadedRun | null> {
@@ -418,8 +441,8 @@ export class Engine {
   // ---- Who waits for runs
 
   /** It is being closed: whoever waits for a run is answered with the run as it is, while that can be done. */
-  get leaving(): boolean {
-    return this.#leaving
+  get closing(): boolean {
+    return this.#closing
   }
 
   /** Calls back when the run, or (null) any run, may have changed. */

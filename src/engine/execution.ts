@@ -130,6 +130,7 @@ export class Execution implements Author {
   #pending: Pending = emptyPending()
   #sent: Sent | null = null
   #whenLive: (() => void)[] = []
+  #whenMayStart: (() => void)[] = []
   #timeout: Timer | null = null
   #parkCheck: Timer | null = null
   #parkCheckDue = false
@@ -188,10 +189,19 @@ export class Execution implements Author {
 
   /** Runs it while the lease is ours: now, or once the run has been claimed again, or never. */
   whenLive(start: () => void): void {
-    if (this.#state === 'live' && this.engine.mayStart) return start()
+    if (this.#state === 'live') return start()
     if (this.#state === 'over' || this.#state === 'ending') return
     this.#whenLive.push(start)
     if (this.#state === 'parked') this.engine.reclaim(this.runId)
+  }
+
+  /**
+   * As `whenLive`, for what has effects outside of the store: not while the process is closing, nor while it cannot know
+   * whether the lease is still its own (I3).
+   */
+  whenMayStart(start: () => void): void {
+    if (this.engine.mayStart) this.whenLive(start)
+    else this.#whenMayStart.push(start)
   }
 
   /** Enqueues an outcome for the next commit; it is released in order after that (I1). */
@@ -219,12 +229,6 @@ export class Execution implements Author {
     this.engine.writer.write(this)
   }
 
-  closeWait(key: string): void {
-    if (this.#state !== 'live') return
-    this.#pending.closes.push(key)
-    this.engine.writer.write(this)
-  }
-
   /** Resolves once the run, and everything enqueued so far, is in the store. Never, where that fails. */
   committed(): Promise<void> {
     return new Promise((resolve) => {
@@ -249,7 +253,7 @@ export class Execution implements Author {
 
   /** Ends the run because it cannot go on. No tool's promise learns of it (I12). */
   fail(code: DurableErrorCode, message: string, note?: string): void {
-    if (this.#state !== 'live') return
+    if (this.#state !== 'live') return this.whenLive(() => this.fail(code, message, note))
     const error = new DurableError(code, message, { extensions: { runId: this.runId } })
     this.#commitEnd('failed', encodeResult({ data: null, errors: [error] }), note)
     this.pump.stop()
@@ -267,6 +271,7 @@ export class Execution implements Author {
     this.#timeout?.cancel()
     this.#parkCheck?.cancel()
     this.#whenLive = []
+    this.#whenMayStart = []
     this.#pending = emptyPending()
     this.#abortAttempts(new DOMException('The run is no longer advanced by this process.', 'AbortError'))
     this.engine.forget(this)
@@ -280,7 +285,7 @@ export class Execution implements Author {
     this.#setState('live')
     this.#armTimeout()
     this.waits.resume()
-    this.startWaiting()
+    for (const start of this.#whenLive.splice(0)) this.whenLive(start)
     this.considerParking()
   }
 
@@ -298,7 +303,7 @@ export class Execution implements Author {
 
   /** What wanted to start while no step might be started in this process. */
   startWaiting(): void {
-    if (this.#state === 'live') for (const start of this.#whenLive.splice(0)) this.whenLive(start)
+    for (const start of this.#whenMayStart.splice(0)) this.whenMayStart(start)
   }
 
   /** Gives the lease back. `wakeInMs` overrides when the run is due again. */
@@ -319,7 +324,7 @@ export class Execution implements Author {
   }
 
   #park(): void {
-    if (this.#state !== 'live' || this.busy || this.waits.size === 0) return
+    if (this.#state !== 'live' || this.busy || this.waits.size === 0 || this.#whenMayStart.length > 0) return
     if (!this.owner.mayPark()) return this.#recheck()
     if (!this.waits.allRegistered) return this.waits.registerAll()
     const wakeAt = this.waits.nextAt

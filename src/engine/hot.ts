@@ -9,6 +9,7 @@ export class HotCache {
   readonly #evict: (execution: Execution) => void
   /** In the order in which they were parked. */
   readonly #parked = new Map<string, Execution>()
+  readonly #epochs = new Map<string, number>()
   #timer: Timer | null = null
 
   constructor(clock: Clock, maxRuns: number, ttlMs: number, evict: (execution: Execution) => void) {
@@ -21,16 +22,18 @@ export class HotCache {
   add(execution: Execution): void {
     this.#parked.delete(execution.runId)
     this.#parked.set(execution.runId, execution)
+    this.#epochs.set(execution.runId, execution.epoch)
     while (this.#parked.size > this.#maxRuns) this.#evictOldest()
     this.#arm()
   }
 
   delete(execution: Execution): void {
-    if (this.#parked.get(execution.runId) === execution) this.#parked.delete(execution.runId)
+    if (this.#parked.get(execution.runId) === execution) this.#forget(execution.runId)
   }
 
-  epochs(): ReadonlyMap<string, number> {
-    return new Map([...this.#parked.values()].map(({ runId, epoch }) => [runId, epoch]))
+  /** By run: what it was parked under. A view that changes with the cache. */
+  get epochs(): ReadonlyMap<string, number> {
+    return this.#epochs
   }
 
   clear(): void {
@@ -42,8 +45,13 @@ export class HotCache {
   #evictOldest(): void {
     const [oldest] = this.#parked.values()
     if (!oldest) return
-    this.#parked.delete(oldest.runId)
+    this.#forget(oldest.runId)
     this.#evict(oldest)
+  }
+
+  #forget(runId: string): void {
+    this.#parked.delete(runId)
+    this.#epochs.delete(runId)
   }
 
   #arm(): void {

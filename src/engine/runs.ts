@@ -46,7 +46,7 @@ export function createRuns(engine: Engine): Runs {
           if (isEnded(view.run.status)) return await get(id)
           await engine.carryOnIfDue(id)
           const leftMs = giveUpAt - engine.clock.now()
-          if (leftMs <= 0 || signal?.aborted || engine.leaving) return await get(id)
+          if (leftMs <= 0 || signal?.aborted || engine.closing) return await get(id)
           await changed.orAfter(Math.min(leftMs, WAIT_POLL_MS), signal)
         } finally {
           changed.stop()

@@ -155,11 +155,11 @@ function startRun(
       match: null,
       forMs,
       attempts,
-      onOver: () => call.execution.whenLive(() => attempt(attempts + 1)),
+      onOver: () => call.execution.whenMayStart(() => attempt(attempts + 1)),
     })
   }
   if (stored) retryAfter(0, stored.attempts)
-  else attempt(1)
+  else call.execution.whenMayStart(() => attempt(1))
 }
 
 /** What a step threw is kept from clients, and a StepError is masked by nobody: here is where it can be seen. */

@@ -102,7 +102,7 @@ export class Worker {
     this.#claiming.add(runId)
     try {
       if (!this.#engine.options.worker) await this.#session.reap()
-      const receipt = await this.#session.claim({ limit: 1, runId, evenIfNotDue, hot: this.#engine.hotEpochs() })
+      const receipt = await this.#session.claim({ limit: 1, runId, evenIfNotDue, hot: this.#engine.hotEpochs })
       this.#engine.onStoreTime(receipt.at)
       for (const claimed of receipt.claimed) await this.#engine.carryOn(claimed)
       return receipt.claimed.length > 0 ? 'claimed' : 'none'
@@ -135,7 +135,7 @@ export class Worker {
     const limit = worker.concurrency - this.#carried.size
     this.#full = limit <= 0
     if (this.#full) return
-    const receipt = await this.#session.claim({ limit, hot: this.#engine.hotEpochs() })
+    const receipt = await this.#session.claim({ limit, hot: this.#engine.hotEpochs })
     this.#engine.onStoreTime(receipt.at)
     for (const claimed of receipt.claimed) {
       this.#carried.add(claimed.run.id)

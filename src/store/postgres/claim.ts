@@ -50,7 +50,10 @@ async function load(caller: Caller, runs: readonly RunRow[]): Promise<Map<string
   for (const { id, len } of runs) {
     // A step whose outcome were missing would run again (I2). Given back by the next beats, since nobody here has it.
     if (loaded.get(id)?.journal.length !== len) {
-      throw new StoreError('transient', `Expected ${len} outcomes of ${id}, but read another number. It is tried again.`)
+      throw new StoreError(
+        'transient',
+        `Expected ${len} outcomes of ${id}, but read another number. It is tried again.`,
+      )
     }
   }
   return loaded

@@ -36,7 +36,11 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   '42P01': ['broken', 'its tables', 'Somebody has dropped them; let postgresStore have a schema of its own.'],
 }
 
-const UNKNOWN: Meaning = ['broken', 'PostgreSQL to carry out the statement', 'Check that nothing else changes its schema.']
+const UNKNOWN: Meaning = [
+  'broken',
+  'PostgreSQL to carry out the statement',
+  'Check that nothing else changes its schema.',
+]
 
 /** The one place where the driver's errors become the contract's. The original, with its `code`, is the cause. */
 export function toStoreError(error: unknown): StoreError {

@@ -61,15 +61,14 @@ async function dispatch(caller: Caller, events: readonly Undispatched[]): Promis
     caller.general.query(
       sql.FIND_WAITS,
       numbers,
+      [...new Set(events.map(({ name }) => name))],
       concerned.map(({ name }) => name),
       concerned.map(({ leaf }) => leaf),
     ),
   )
   if (waits.length === 0) return []
   const parsed = events.map(({ name, data }) => ({ name, data: JSON.parse(data) as unknown }))
-  const fitting = waits.filter((wait) =>
-    parsed.some(({ name, data }) => name === wait.event && fits(wait.match, data)),
-  )
+  const fitting = waits.filter((wait) => parsed.some(({ name, data }) => name === wait.event && fits(wait.match, data)))
   const runIds = [...new Set(fitting.map(({ runId }) => runId))].toSorted()
   return signal(caller, runIds, numbers)
 }

@@ -13,9 +13,9 @@ export interface LaneOptions {
   /** An answer that takes longer is not waited for: the connection is given up. */
   readonly timeoutMs: number
   /** Sent to every new connection; null: nothing. */
-  readonly configure: () => string | null
+  readonly configure: string | null
   /** A pooler may hand each statement to another connection, which does not know what was prepared on this one. */
-  readonly prepares: () => boolean
+  readonly prepares: boolean
   /** Called with every new connection, before it is used. What it throws counts as a failure to connect. */
   readonly onConnect?: (client: PoolClient) => Promise<void>
   /** An idle connection was lost. */
@@ -103,8 +103,8 @@ export class Lane implements Connection {
 
   async #prepare(client: PoolClient): Promise<void> {
     this.#clients.add(client)
-    const sql = this.#options.configure()
-    if (sql !== null) await client.query(sql)
+    const { configure } = this.#options
+    if (configure !== null) await client.query(configure)
     await this.#options.onConnect?.(client)
   }
 
@@ -133,7 +133,9 @@ export class Lane implements Connection {
   ): Promise<Row[]> {
     const text = inSchema(sql, this.#options.schema)
     const values = params.map(toParam)
-    const result = await client.query<QueryResultRow>(this.#options.prepares() ? { name, text, values } : { text, values })
+    const result = await client.query<QueryResultRow>(
+      this.#options.prepares ? { name, text, values } : { text, values },
+    )
     for (const row of result.rows) decodeTexts(row)
     // The driver knows no row types: a statement's constant says what its SQL selects, and the store suite checks it.
     return result.rows as Row[]

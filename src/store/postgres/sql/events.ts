@@ -41,41 +41,43 @@ export const FIND_OVERDUE = statement<[afterMs: number, limit: number], EventRow
 )
 
 /**
- * Open waits that these events may concern. A null leaf concerns every wait of the name. Where there are none the
- * events are dispatched already.
+ * Open waits that these events may concern: those whose leaf is among the events' own, and those that have none. A
+ * null among an event's leaves stands for all. Where no wait is found the events are dispatched already.
  */
 export const FIND_WAITS = statement<
-  [events: readonly number[], names: readonly string[], leaves: readonly (string | null)[]],
+  [
+    events: readonly number[],
+    names: readonly string[],
+    leafNames: readonly string[],
+    leaves: readonly (string | null)[],
+  ],
   { readonly runId: string; readonly event: string; readonly match: string | null }
 >(
   'find_waits',
   `
   with found as materialized (
     select w.run_id, w.event, w.match
-    from (
-      select w.run_id, w.key, w.event, w.match
-      from (select distinct name, leaf from unnest($2::text[], $3::bigint[]) as c (name, leaf)) as c
-      cross join lateral (
-        select * from durable.waits w where w.event = c.name and w.leaf = c.leaf
-        union all
-        select * from durable.waits w where w.event = c.name and c.leaf is null
-      ) as w
-    ) as w
+    from unnest($2::text[]) as c (name) join durable.waits w on w.event = c.name and w.leaf is null
+    union
+    select w.run_id, w.event, w.match
+    from unnest($3::text[], $4::bigint[]) as c (name, leaf)
+    join durable.waits w on w.event = c.name and w.leaf = c.leaf
+    union
+    select w.run_id, w.event, w.match
+    from unnest($3::text[], $4::bigint[]) as c (name, leaf)
+    join durable.waits w on w.event = c.name and c.leaf is null
   ),
   dispatched as (
     delete from durable.undispatched u where u.event = any($1::bigint[]) and not exists (select from found)
   )
-  select distinct run_id as "runId", event, match from found`,
+  select run_id as "runId", event, match from found`,
 )
 
 /**
  * The flag survives a park that is on its way; the due time is for one that has already happened (I6). Ordered by id,
  * as in the batch statement. With the last of the runs the events are dispatched.
  */
-export const SIGNAL = statement<
-  [runIds: readonly string[], events: readonly number[]],
-  { readonly id: string }
->(
+export const SIGNAL = statement<[runIds: readonly string[], events: readonly number[]], { readonly id: string }>(
   'signal',
   `
   with locked as materialized (

@@ -112,7 +112,13 @@ export const MIGRATIONS: readonly string[] = [
   `,
 ]
 
-export const CREATE_SCHEMA = (schema: string): string => `create schema if not exists ${schema}`
+export const CREATE_SCHEMA = 'create schema '
+
+/** Whoever may not create schemas may be given one. */
+export const HAS_SCHEMA = statement<[name: string], { readonly there: boolean }>(
+  'has_schema',
+  'select to_regnamespace($1) is not null as there',
+)
 
 export const CREATE_MIGRATIONS =
   'create table if not exists durable.migrations (version integer primary key, applied_at timestamptz not null default now())'
@@ -147,18 +153,14 @@ export const CONFIGURE_LIVENESS =
   'set synchronous_commit = off; set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; ' +
   'set tcp_keepalives_count = 3'
 
-export const READ_SETTINGS = statement<
-  [],
-  {
-    readonly version: number
-    readonly fsync: string
-    readonly synchronousCommit: string
-    readonly pid: number
-  }
->(
-  'read_settings',
-  `select current_setting('server_version_num')::integer as version, current_setting('fsync') as fsync,
-    current_setting('synchronous_commit') as "synchronousCommit", pg_backend_pid() as pid`,
-)
+export interface Settings {
+  readonly version: number
+  readonly fsync: string
+  readonly synchronousCommit: string
+}
+
+export const READ_SETTINGS = `
+  select current_setting('server_version_num')::integer as version, current_setting('fsync') as fsync,
+    current_setting('synchronous_commit') as "synchronousCommit"`
 
 export const THE_TIME = statement<[], { readonly at: number }>('the_time', `select ${NOW} as at`)

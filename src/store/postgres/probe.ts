@@ -1,0 +1,96 @@
+import pg from 'pg'
+import type { PoolConfig } from 'pg'
+import { StoreError } from '../store.ts'
+import { toStoreError } from './errors.ts'
+import { READ_SETTINGS, type Settings } from './sql/schema.ts'
+
+const OLDEST_SERVER = 140_000
+/** On a server, a notification takes a millisecond. */
+const PATIENCE_MS = 1_000
+const CONNECT_TIMEOUT_MS = 5_000
+
+export interface Probe {
+  /**
+   * A connection stays ours between two statements. A pooler in transaction mode swallows LISTEN, and drops a session's
+   * locks and settings on whoever comes next.
+   */
+  readonly ownsConnections: boolean
+  readonly warnings: readonly string[]
+}
+
+/** Finds out what stands between this process and the server, and whether what is acknowledged is kept (I1). */
+export async function probe(config: PoolConfig, channel: string): Promise<Probe> {
+  const clients = [0, 1].map(() => makeClient(config))
+  const [listener, sender] = clients
+  try {
+    await Promise.all(clients.map((client) => client.connect()))
+    if (!listener || !sender) throw new RangeError('There are two clients.')
+    const { rows } = await sender.query<Settings>(READ_SETTINGS)
+    const settings = rows[0]
+    if (settings) assertNewEnough(settings)
+    const ownsConnections = await hears(listener, sender, channel)
+    const warnings = settings ? warningsOf(settings) : []
+    if (!ownsConnections) {
+      warnings.push(
+        'Notifications do not arrive: a pooler in transaction mode is in between. Runs are found by polling, and dead ' +
+          'processes by their leases only. Connect to the server itself, or through a session pool.',
+      )
+    }
+    return { ownsConnections, warnings }
+  } catch (error) {
+    throw toStoreError(error)
+  } finally {
+    await Promise.all(clients.map((client) => client.end().catch(() => {}))) // one that never connected
+  }
+}
+
+function makeClient(config: PoolConfig): pg.Client {
+  const client = new pg.Client({
+    ...config,
+    application_name: 'graphql-durable probe',
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    query_timeout: CONNECT_TIMEOUT_MS,
+  })
+  client.on('error', () => {}) // whatever is under way rejects as well
+  return client
+}
+
+async function hears(listener: pg.Client, sender: pg.Client, channel: string): Promise<boolean> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const heard = new Promise<boolean>((resolve) => {
+    listener.on('notification', (notification) => {
+      if (notification.channel === channel) resolve(true)
+    })
+    timer = setTimeout(() => resolve(false), PATIENCE_MS)
+  })
+  try {
+    await listener.query(`listen ${channel}`)
+    await sender.query('select pg_notify($1, $2)', [channel, 'test'])
+    return await heard
+  } finally {
+    clearTimeout(timer)
+    await listener.query(`unlisten ${channel}`).catch(() => {}) // the caller is told by the error itself
+  }
+}
+
+function assertNewEnough({ version }: Settings): void {
+  if (version >= OLDEST_SERVER) return
+  throw new StoreError(
+    'broken',
+    `postgresStore expected PostgreSQL 14 or later, but the server is version ${version / 10_000}. Upgrade it.`,
+  )
+}
+
+function warningsOf({ fsync, synchronousCommit }: Settings): string[] {
+  const warnings: string[] = []
+  if (fsync === 'off') {
+    warnings.push('The server runs with fsync = off: a crash of its host may lose outcomes that were acknowledged.')
+  }
+  if (synchronousCommit === 'off' || synchronousCommit === 'local') {
+    warnings.push(
+      `The store's connections have synchronous_commit = ${synchronousCommit}: a crash of the server, or a failover, ` +
+        'may lose outcomes that were acknowledged. Set it to on for this role.',
+    )
+  }
+  return warnings
+}

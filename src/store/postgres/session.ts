@@ -1,0 +1,187 @@
+import type { PoolConfig } from 'pg'
+import type { ConnectOptions } from '../store.ts'
+import { StoreError } from '../store.ts'
+import { claim } from './claim.ts'
+import { commit, end } from './commit.ts'
+import { findEvents, send } from './events.ts'
+import { Hints } from './hints.ts'
+import { deleteRun, prune } from './housekeeping.ts'
+import { Lane } from './lane.ts'
+import { beat, Contact, reap, register, unregister } from './liveness.ts'
+import { migrate } from './open.ts'
+import { Presence } from './presence.ts'
+import { list, read } from './read.ts'
+import { ServerClock } from './server-clock.ts'
+import { NOTIFY } from './sql/liveness.ts'
+import { CONFIGURE, THE_TIME } from './sql/schema.ts'
+import type { PostgresSession } from './store.ts'
+
+export interface SessionOptions extends ConnectOptions {
+  readonly config: PoolConfig
+  readonly schema: string
+  readonly connections: number
+  readonly ownsConnections: boolean
+  readonly onCommit: ((phase: 'before' | 'after', what: string) => void) | undefined
+}
+
+/** Who calls: one session, which is one process to the others. */
+export interface Caller {
+  readonly processId: string
+  readonly leaseMs: number
+  readonly ownsConnections: boolean
+  /** Batches, one after the other. */
+  readonly writer: Lane
+  readonly claims: Lane
+  /** Everything else. */
+  readonly general: Lane
+  /** Has a connection of its own too. */
+  readonly presence: Presence
+  readonly contact: Contact
+  readonly clock: ServerClock
+  readonly hints: Hints
+  /** The server's time. */
+  time(): Promise<number>
+  /** One statement or transaction that writes; `what` names it to the commit hook. */
+  send<T>(what: string, write: () => Promise<T>): Promise<T>
+  isTimeForOrphans(): boolean
+}
+
+/** Open, until `close` or `crash`. Closed: every call is refused. Crashed: no call settles. */
+type State = 'open' | 'closed' | 'crashed'
+
+/** An answer that takes longer is given up; a beat must be answered well within the lease that it renews. */
+const TIMEOUT_MS = 30_000
+
+export async function openSession(options: SessionOptions): Promise<PostgresSession> {
+  const { config, schema, processId, leaseMs, ownsConnections, connections, onCommit } = options
+  const laneOf = (name: string, size: number): Lane =>
+    new Lane({
+      name,
+      config,
+      schema,
+      size,
+      timeoutMs: TIMEOUT_MS,
+      configure: ownsConnections ? CONFIGURE : null,
+      prepares: ownsConnections,
+    })
+  const hints = new Hints({ notify: (payloads) => presence.lane.query(NOTIFY, presence.channel, payloads) })
+  const contact = new Contact()
+  const presence = new Presence({
+    config,
+    schema,
+    processId,
+    timeoutMs: Math.min(TIMEOUT_MS, Math.max(1_000, leaseMs / 2)),
+    ownsConnections,
+    onNotification: (payload) => hints.receive(payload),
+    onReconnected() {
+      hints.deliver({ kind: 'due' })
+      hints.deliver({ kind: 'changed' })
+    },
+  })
+  let orphansAt = performance.now() + leaseMs
+  const caller: Caller = {
+    processId,
+    leaseMs,
+    ownsConnections,
+    writer: laneOf('writer', 1),
+    claims: laneOf('claims', 1),
+    general: laneOf('general', connections),
+    presence,
+    contact,
+    clock: new ServerClock(),
+    hints,
+    time: async () => (await caller.general.query(THE_TIME))[0]?.at ?? 0,
+    async send(what, write) {
+      callHook('before', what)
+      const value = await write()
+      callHook('after', what)
+      return value
+    },
+    isTimeForOrphans() {
+      const now = performance.now()
+      if (now < orphansAt) return false
+      orphansAt = now + leaseMs
+      return true
+    },
+  }
+  const lanes = [caller.writer, caller.claims, caller.general]
+  let state: State = 'open'
+
+  function callHook(phase: 'before' | 'after', what: string): void {
+    try {
+      onCommit?.(phase, what)
+    } catch (cause) {
+      throw new StoreError('transient', `onCommit threw ${phase} the commit of "${what}".`, { cause })
+    }
+  }
+
+  async function call<T>(transition: () => Promise<T>): Promise<T> {
+    if (state === 'closed') {
+      throw new StoreError('broken', `Expected an open store session, but "${processId}" was closed. Connect again.`)
+    }
+    try {
+      if (state === 'open') {
+        const value = await transition()
+        if (!isCrashed()) return value
+      }
+    } catch (error) {
+      if (!isCrashed()) throw asStoreError(error)
+    }
+    return new Promise<never>(() => {})
+  }
+
+  function isCrashed(): boolean {
+    return state === 'crashed' // a function, because awaiting is what changes it
+  }
+
+  async function closeConnections(): Promise<void> {
+    hints.close()
+    await Promise.all([presence.close(), ...lanes.map((lane) => lane.end())])
+  }
+
+  try {
+    await migrate(caller.general, schema)
+    await register(caller)
+    if (!ownsConnections) hints.poll()
+  } catch (error) {
+    await closeConnections()
+    throw asStoreError(error)
+  }
+  return {
+    commit: (batch) => call(() => commit(caller, batch)),
+    claim: (request) => call(() => claim(caller, request)),
+    end: (runId, ending) => call(() => end(caller, runId, ending)),
+    send: (events) => call(() => send(caller, events)),
+    findEvents: (queries) => call(() => findEvents(caller, queries)),
+    beat: () => call(() => beat(caller)),
+    reap: () => call(() => reap(caller)),
+    read: (runId, parts) => call(() => read(caller, runId, parts)),
+    list: (query) => call(() => list(caller, query)),
+    delete: (runId) => call(() => deleteRun(caller, runId)),
+    prune: (olderThanMs) => call(() => prune(caller, olderThanMs)),
+    watch: (listener) => (state === 'open' ? hints.watch(listener) : () => {}),
+    async close() {
+      if (state !== 'open') return
+      try {
+        await call(() => unregister(caller))
+        await hints.flush()
+      } finally {
+        // Where it could not be unregistered, the others find its lock gone.
+        state = 'closed'
+        await closeConnections()
+      }
+    },
+    crash() {
+      state = 'crashed'
+      hints.close()
+      presence.abandon()
+      for (const lane of lanes) lane.destroy()
+    },
+  }
+}
+
+/** Values come from the caller: what JSON.parse and the like can't take, no retry mends. */
+function asStoreError(error: unknown): StoreError {
+  if (error instanceof StoreError) return error
+  return new StoreError('rejected', `The store could not take a value: ${String(error)}`, { cause: error })
+}

@@ -1,0 +1,92 @@
+import type { PoolConfig } from 'pg'
+import type { ConnectOptions, Store, StoreSession } from '../store.ts'
+import { StoreError } from '../store.ts'
+import { probe } from './probe.ts'
+import { keyOf } from './presence.ts'
+import { openSession } from './session.ts'
+
+export interface PostgresStoreOptions {
+  /** `postgres://user:password@host:5432/database`, or use `pool`. */
+  readonly connectionString?: string
+  /**
+   * A `pg.Pool` whose options are taken over. The store makes connections of its own with them: resolvers that hold
+   * every pooled connection while they await a step would otherwise wait for a commit that has none left.
+   */
+  readonly pool?: { readonly options: object }
+  /** The schema that holds the store's tables; created where it is not there. Default 'durable'. */
+  readonly schema?: string
+  /**
+   * Connections for reading and for events. Three more are for batches, claims and liveness. Each process (each
+   * `createDurable`) has its own. Default 2.
+   */
+  readonly connections?: number
+  /** Told once of what may cost data or speed: fsync, synchronous_commit, a pooler in between. Default: a process warning. */
+  readonly onWarning?: (message: string) => void
+  /**
+   * For tests: called synchronously right before a statement or transaction that writes is sent, and right after its
+   * answer came, with the name of the transition. What it throws rejects as a transient `StoreError`. Default: none.
+   */
+  readonly onCommit?: (phase: 'before' | 'after', what: string) => void
+}
+
+export interface PostgresStore extends Store {
+  connect(options: ConnectOptions): Promise<PostgresSession>
+}
+
+export interface PostgresSession extends StoreSession {
+  /**
+   * For tests: what SIGKILL is to a process. Its connections are cut, nothing is released, nothing more is written,
+   * and no call settles any more.
+   */
+  crash(): void
+}
+
+const SCHEMA = 'durable'
+const CONNECTIONS = 2
+/** The server cuts longer names, and two schemas could become one. */
+const MAX_SCHEMA_BYTES = 63
+
+/** The store for many processes on many hosts: PostgreSQL 14 or later, through `pg`. */
+export function postgresStore(options: PostgresStoreOptions): PostgresStore {
+  const { schema = SCHEMA, connections = CONNECTIONS, onCommit } = options
+  const onWarning = options.onWarning ?? ((message) => process.emitWarning(message, 'DurableWarning'))
+  const config = toConfig(options)
+  assertSchema(schema)
+  const warned = new Set<string>()
+
+  function warnOnce(message: string): void {
+    if (warned.has(message)) return
+    warned.add(message)
+    onWarning(message)
+  }
+
+  return {
+    name: 'postgres',
+    async connect(connectOptions) {
+      const { ownsConnections, warnings } = await probe(
+        config,
+        `durable_probe_${keyOf(connectOptions.processId).replace('-', 'n')}`,
+      )
+      for (const warning of warnings) warnOnce(warning)
+      return openSession({ ...connectOptions, config, schema, connections, ownsConnections, onCommit })
+    },
+  }
+}
+
+function toConfig({ connectionString, pool }: PostgresStoreOptions): PoolConfig {
+  if (connectionString !== undefined && pool === undefined) return { connectionString }
+  if (connectionString !== undefined || pool === undefined) {
+    throw new TypeError('postgresStore expected either a connectionString or a pool, but got both or neither.')
+  }
+  // The pool keeps its password where copying does not find it.
+  const { password } = pool.options as PoolConfig
+  return { ...pool.options, ...(password !== undefined && { password }) }
+}
+
+function assertSchema(schema: string): void {
+  if (schema !== '' && !schema.includes('\u0000') && Buffer.byteLength(schema) <= MAX_SCHEMA_BYTES) return
+  throw new StoreError(
+    'broken',
+    `postgresStore expected a schema's name of 1 to ${MAX_SCHEMA_BYTES} bytes, but got ${JSON.stringify(schema)}.`,
+  )
+}

@@ -1,0 +1,81 @@
+import { expect, it } from 'vitest'
+import { oneField, overStores } from './world.ts'
+import type { ServerOptions } from './world.ts'
+
+const owned: ServerOptions = {
+  ...oneField(
+    async (_source, { n }, { step }) => {
+      await step.sleep('nap', '10s')
+      return n
+    },
+    { owner: (context: { user: string | null }) => context.user },
+  ),
+  context: ({ request }) => ({ user: request.headers.get('x-user') }),
+}
+const ada = { 'x-user': 'ada' }
+const bob = { 'x-user': 'bob' }
+const nobody = 'run_00000000000000000000000000000000'
+const durableRun = 'query ($id: ID!) { durableRun(id: $id, wait: 60) { id status result } }'
+
+overStores('a run of somebody else’s (I9)', (world) => {
+  it('looks exactly like one that does not exist, suspended and ended, and is not advanced by looking', async () => {
+    const server = world().serve(owned)
+    const { runId } = await server.ask('{ go(n: 1) }', {}, ada)
+    for (const moment of ['suspended', 'ended']) {
+      const before = world().now()
+      const theirs = await server.ask(durableRun, { id: runId }, bob)
+      const none = await server.ask(durableRun, { id: nobody }, bob)
+      expect(theirs, moment).toMatchObject({ status: 200, data: { durableRun: null } })
+      expect({ ...theirs, headers: [...theirs.headers] }, moment).toEqual({ ...none, headers: [...none.headers] })
+      expect(world().now(), moment).toBe(before)
+      const cancel = (id: string) => server.ask('mutation ($id: ID!) { cancelDurableRun(id: $id) { id } }', { id }, bob)
+      const [theirError, noError] = [await cancel(runId), await cancel(nobody)].map(({ errors }) =>
+        JSON.stringify(errors).replaceAll(runId, '…').replaceAll(nobody, '…'),
+      )
+      expect(theirError, moment).toBe(noError)
+      await server.finish(runId)
+    }
+    expect((await server.ask(durableRun, { id: runId }, ada)).data).toEqual({
+      durableRun: { id: runId, status: 'COMPLETED', result: { data: { go: 1 } } },
+    })
+  })
+})
+
+overStores('durableRun', (world) => {
+  it('with wait carries a run to its end where there is no worker', async () => {
+    const server = world().serve({ ...owned, durable: { ...owned.durable, worker: false } })
+    const { runId } = await server.ask('{ go(n: 7) }', {}, ada)
+    const before = world().now()
+    const answer = await server.ask(durableRun, { id: runId }, ada)
+    expect(answer.data).toEqual({ durableRun: { id: runId, status: 'COMPLETED', result: { data: { go: 7 } } } })
+    expect(world().now() - before).toBeLessThan(12_000)
+  })
+})
+
+overStores('durable.send', (world) => {
+  it('takes the same id twice for one event (I6)', async () => {
+    const server = world().serve(
+      oneField(async (_source, _args, { step }) => {
+        const got: unknown[] = []
+        for (let n = 0; n < 3; n++) got.push((await step.waitForEvent('tick', { event: 'tick', timeout: '20s' }))?.data ?? null)
+        return got
+      }),
+    )
+    const { runId } = await server.ask('{ go }')
+    const { send } = server.durable
+    expect(await world().until(send({ name: 'tick', data: 1, id: 'one' }))).toEqual({ ids: ['one'] })
+    await world().advance('2s')
+    await world().until(send({ name: 'tick', data: 'again', id: 'one' }))
+    await world().until(send([{ name: 'tick', data: 2 }]))
+    expect((await server.finish(runId)).result).toEqual({ data: { go: [1, 2, null] } })
+  })
+
+  it('refuses what is no event, before anything is written', async () => {
+    const server = world().serve(oneField(() => 1))
+    await expect(server.durable.send({ name: '' })).rejects.toThrow('name')
+    await expect(server.durable.send({ name: 'x', data: 1n })).rejects.toMatchObject({ code: 'DURABLE_NOT_SERIALIZABLE' })
+    await expect(server.durable.send({ name: 'x', data: () => 1 })).rejects.toMatchObject({
+      code: 'DURABLE_NOT_SERIALIZABLE',
+    })
+  })
+})
