@@ -15,7 +15,7 @@ import { Operation } from './operation.ts'
 import type { RunInput } from './operation.ts'
 import type { EngineOptions } from './options.ts'
 import { outsideOfRequests } from './pump.ts'
-import { restoreFinished } from './serial.ts'
+import { mayBeKeyed, restoreFinished } from './serial.ts'
 import { toJson } from './waits.ts'
 import { Worker } from './worker.ts'
 import { asStoreError, Writer } from './writer.ts'
@@ -128,8 +128,12 @@ export class Engine {
     for (const operation of this.#operations.values()) operation.run?.startWaiting()
   }
 
-  /** The key that a request's operation is to be executed under, once. */
-  idempotencyKeyOf({ host, context }: Operation): string | null {
+  /**
+   * The key that a request's operation is to be executed under, once. Queries have none, unless they are `@durable`:
+   * they change nothing, and clients that send a key with everything would make a run of every poll.
+   */
+  idempotencyKeyOf({ host, context, args }: Operation): string | null {
+    if (!args || !mayBeKeyed(args)) return null
     if (this.options.idempotencyKey) return this.options.idempotencyKey(context) ?? null
     const header = host.headers(context, ['idempotency-key'])['idempotency-key']
     return header === undefined ? null : parseIdempotencyKey(header)
@@ -372,10 +376,11 @@ export class Engine {
     }
     const data = toJson(event.data, `the data of event "${event.name}"`)
     const { stepBytes } = this.options
-    if (data.length > stepBytes) {
+    const bytes = Buffer.byteLength(data)
+    if (bytes > stepBytes) {
       throw new DurableError(
         'DURABLE_TOO_LARGE',
-        `The data of event "${event.name}" has ${data.length} bytes, more than limits.stepBytes (${stepBytes}).`,
+        `The data of event "${event.name}" has ${bytes} bytes, more than limits.stepBytes (${stepBytes}).`,
       )
     }
     return { id: event.id ?? `evt_${this.clock.randomId()}`, name: event.name, data }

@@ -152,7 +152,7 @@ export class Execution implements Author {
     })
     this.waits = new Waits(this, start.waits)
     for (const outcome of start.journal) {
-      this.#bytes += outcome.body.length
+      this.#bytes += Buffer.byteLength(outcome.body)
       this.#remember(outcome)
       if (outcome.kind !== 'FIELD') this.pump.push(outcome)
     }
@@ -208,7 +208,7 @@ export class Execution implements Author {
   commitOutcome(outcome: NewOutcome, calls: number): void {
     if (this.#state !== 'live') return
     const kept = this.#withinLimits(outcome)
-    this.#bytes += kept.body.length
+    this.#bytes += Buffer.byteLength(kept.body)
     this.#pending.outcomes.push({
       pos: this.#len++,
       key: kept.key,
@@ -428,7 +428,7 @@ export class Execution implements Author {
 
   #withinLimits(outcome: NewOutcome): NewOutcome {
     const { stepBytes, runBytes } = this.engine.options
-    const bytes = outcome.body.length
+    const bytes = Buffer.byteLength(outcome.body)
     const [limit, what] =
       bytes > stepBytes
         ? [stepBytes, `limits.stepBytes (${stepBytes})`]

@@ -330,8 +330,7 @@ export class Operation implements ExecutionOwner {
     if (this.phase !== 'background' || this.pendingFields.size === 0) return false
     if (!this.#passing || !this.reached) return false
     const pending = [...this.pendingFields]
-    const usesTool = (field: PendingField): boolean => (field.scope()?.pendingTools ?? 0) > 0
-    return pending.every((field) => usesTool(field) || pending.some((inner) => isNestedIn(inner.key, field.key)))
+    return pending.every((field) => waitsForTool(field) || pending.some((inner) => isNestedIn(inner.key, field.key)))
   }
 
   onAbandoned(why: Abandonment): void {
@@ -458,6 +457,10 @@ export class Operation implements ExecutionOwner {
       execution.park(this.engine.resumeDelayMs(failures), { resumeFailures: failures, note: reason })
     }
   }
+}
+
+function waitsForTool(field: PendingField): boolean {
+  return (field.scope()?.pendingTools ?? 0) > 0
 }
 
 /** The operation can never be resumed: it is not valid for the schema any more. */

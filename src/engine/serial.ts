@@ -52,6 +52,16 @@ export function rootFieldsOf(args: ExecutionArgs): readonly RootField[] | null {
   return selected.length > 1 && selected.some((field) => field.durable) ? selected : null
 }
 
+/** Whether an idempotency key applies: to every mutation, and to queries with a `@durable` root field. */
+export function mayBeKeyed(args: ExecutionArgs): boolean {
+  const operation = operationIn(args)
+  if (operation?.operation !== 'query') return operation?.operation === 'mutation'
+  const fields = args.schema.getQueryType()?.getFields() ?? {}
+  return operation.selectionSet.selections.some(
+    (node) => node.kind === Kind.FIELD && fields[node.name.value]?.extensions[POLICY] !== undefined,
+  )
+}
+
 /** The response keys of a mutation's root fields, in their order. None for a query. */
 export function mutationKeysOf(args: ExecutionArgs): string[] {
   const operation = operationIn(args)

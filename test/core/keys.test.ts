@@ -1,6 +1,17 @@
 import { describe, expect, it } from 'vitest'
 import * as fc from 'fast-check'
-import { fieldById, fieldKey, isNested, isNestedIn, isWithin, itemByIdentity, itemByIndex, joinScope, parseKey, stepKey } from '../../src/core/keys.ts'
+import {
+  fieldById,
+  fieldKey,
+  isNested,
+  isNestedIn,
+  isWithin,
+  itemByIdentity,
+  itemByIndex,
+  joinScope,
+  parseKey,
+  stepKey,
+} from '../../src/core/keys.ts'
 
 const orders = (id: string | number, occurrence = 1) => joinScope(['orders', itemByIdentity(id, occurrence), 'ship'])
 
@@ -22,7 +33,13 @@ describe('journal keys', () => {
   })
 
   it('tell an identity from an index, and the same identity from its next occurrence', () => {
-    const keys = [itemByIndex(1), itemByIdentity(1, 1), itemByIdentity(1, 2), itemByIdentity('1~2', 1), itemByIdentity('\ud800', 1)]
+    const keys = [
+      itemByIndex(1),
+      itemByIdentity(1, 1),
+      itemByIdentity(1, 2),
+      itemByIdentity('1~2', 1),
+      itemByIdentity('\ud800', 1),
+    ]
     expect(new Set(keys).size).toBe(keys.length)
   })
 

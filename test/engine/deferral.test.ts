@@ -17,10 +17,29 @@ const nap = async (_source: unknown, _args: unknown, { step }: Context) => {
 }
 
 const typeDefs = /* GraphQL */ `
-  type Person { name: String nap: String napStrictly: String! friend: Person friends: [Person] broken: String }
+  type Person {
+    name: String
+    nap: String
+    napStrictly: String!
+    friend: Person
+    friends: [Person]
+    broken: String
+  }
   union Found = Person | Place
-  type Place { city: String nap: String }
-  type Query { me: Person people: [Person] find: [Found] nap: String strict: String! fast: String slow: String broken: String }
+  type Place {
+    city: String
+    nap: String
+  }
+  type Query {
+    me: Person
+    people: [Person]
+    find: [Found]
+    nap: String
+    strict: String!
+    fast: String
+    slow: String
+    broken: String
+  }
 `
 const person = (id: string): Record<string, unknown> => ({ __typename: 'Person', id, name: `name of ${id}` })
 
@@ -71,10 +90,9 @@ overStores('the deferred payload', (world) => {
       ['me.nap', 'DURABLE_DEFERRED'],
       ['nap', 'DURABLE_DEFERRED'],
     ])
-    expect(answer.extensions.durable.waitingOn.map(({ path }: { path: string[] }) => path.join('.')).toSorted()).toEqual([
-      'me.nap',
-      'nap',
-    ])
+    expect(
+      answer.extensions.durable.waitingOn.map(({ path }: { path: string[] }) => path.join('.')).toSorted(),
+    ).toEqual(['me.nap', 'nap'])
     const result = await resultOf(server, answer)
     expect(result).toMatchObject({
       data: { fast: 'fast', nap: 'rested', slow: 'slow', me: { name: 'name of ada', nap: 'rested' }, broken: null },
@@ -126,12 +144,33 @@ overStores('the deferred payload', (world) => {
         second: nap @include(if: $yes)
         third: nap @skip(if: $yes)
         ...More
-        ... on Query { fast @include(if: $no) slow }
-        find { __typename ... on Person { name n: nap } ...Town }
+        ... on Query {
+          fast @include(if: $no)
+          slow
+        }
+        find {
+          __typename
+          ... on Person {
+            name
+            n: nap
+          }
+          ...Town
+        }
       }
-      fragment More on Query { me { who: name ...Deep } }
-      fragment Deep on Person { rest: nap again: nap @skip(if: $no) }
-      fragment Town on Place { city nap }
+      fragment More on Query {
+        me {
+          who: name
+          ...Deep
+        }
+      }
+      fragment Deep on Person {
+        rest: nap
+        again: nap @skip(if: $no)
+      }
+      fragment Town on Place {
+        city
+        nap
+      }
     `
     const data = (rest: string | null) => ({
       __typename: 'Query',
@@ -147,14 +186,11 @@ overStores('the deferred payload', (world) => {
     const first = world().serve(people())
     const hot = await first.ask(query, { yes: true })
     expect(hot.data).toEqual(data(null))
-    expect(entries(hot).map(([path]) => path).toSorted()).toEqual([
-      'find.0.n',
-      'find.1.nap',
-      'first',
-      'me.again',
-      'me.rest',
-      'second',
-    ])
+    expect(
+      entries(hot)
+        .map(([path]) => path)
+        .toSorted(),
+    ).toEqual(['find.0.n', 'find.1.nap', 'first', 'me.again', 'me.rest', 'second'])
     expect(await resultOf(first, hot)).toEqual({ data: data('rested') })
     const cold = await first.ask(query, { yes: true })
     first.kill()
@@ -234,10 +270,12 @@ overStores('a resolver that is deferred', (world) => {
   })
 
   it('may fail later: the error is in the result, masked as a synchronous client would have got it (I7)', async () => {
-    const fail = (error: () => Error) => async (_s: unknown, _a: unknown, { step }: Context) => {
-      await step.sleep('nap', '30s')
-      throw error()
-    }
+    const fail =
+      (error: () => Error) =>
+      async (_s: unknown, _a: unknown, { step }: Context) => {
+        await step.sleep('nap', '30s')
+        throw error()
+      }
     const options = {
       typeDefs: 'type Query { secret: String open: String }',
       resolvers: {

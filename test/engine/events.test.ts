@@ -8,14 +8,15 @@ overStores('step.waitForEvent', (world) => {
   it('gives the event whose data has what match says, at any depth', async () => {
     const server = world().serve(
       oneField(async (_source, _args, { step }) => {
-        const event = await step.waitForEvent('approval', { event: 'approved', match: { order: { id: 7 }, tags: ['a'] } })
+        const event = await step.waitForEvent('approval', {
+          event: 'approved',
+          match: { order: { id: 7 }, tags: ['a'] },
+        })
         return event && { ...event, acceptedAt: event.acceptedAt instanceof Date }
       }),
     )
     const { runId, extensions } = await server.ask('{ go }')
-    expect(extensions.durable.waitingOn).toEqual([
-      { path: ['go'], step: 'approval', kind: 'EVENT', event: 'approved' },
-    ])
+    expect(extensions.durable.waitingOn).toEqual([{ path: ['go'], step: 'approval', kind: 'EVENT', event: 'approved' }])
     await world().until(
       server.durable.send([
         { name: 'approved', data: { order: { id: 8 }, tags: ['a'] } },
@@ -34,9 +35,11 @@ overStores('step.waitForEvent', (world) => {
   })
 
   it('gives null on its timeout, at once and after a deferral', async () => {
-    const wait = (timeout: string) => async (_s: unknown, _a: unknown, { step }: Context) => ({
-      event: await step.waitForEvent('approval', { event: 'approved', timeout }),
-    })
+    const wait =
+      (timeout: string) =>
+      async (_s: unknown, _a: unknown, { step }: Context) => ({
+        event: await step.waitForEvent('approval', { event: 'approved', timeout }),
+      })
     const server = world().serve({
       typeDefs: 'scalar Any type Query { short: Any long: Any }',
       resolvers: { Query: { short: wait('500ms'), long: wait('5m') } },
@@ -133,6 +136,19 @@ overStores('step.waitForEvent', (world) => {
     expect((await second.finish(later.runId)).result).toEqual({ data: { go: 'in time' } })
   })
 
+  it('prefers the event also where the hint that it came was lost (I6)', async () => {
+    const options = oneField(async (_source, _args, { step }) => {
+      return (await step.waitForEvent<string>('approval', { event: 'approved', timeout: '500ms' }))?.data ?? 'timed out'
+    })
+    const server = world().serve({ ...options, deaf: true })
+    const sender = world().serve({ ...options, durable: { worker: false } })
+    await world().settle()
+    const asked = server.send('{ go }')
+    await world().advance('300ms')
+    await world().until(sender.durable.send({ name: 'approved', data: 'in time' }))
+    expect((await world().until(asked)).data).toEqual({ go: 'in time' })
+  })
+
   it('does not take an event that was accepted after the timeout, although the timeout was not seen yet (I6)', async () => {
     const options = oneField(async (_source, _args, { step }) => {
       return (await step.waitForEvent<string>('approval', { event: 'approved', timeout: '10m' }))?.data ?? 'timed out'
@@ -148,20 +164,22 @@ overStores('step.waitForEvent', (world) => {
   })
 
   it('closes the loser of a race by its signal, so that it does not eat the next event', async () => {
-    const race = (withSignal: boolean) => async (_s: unknown, _a: unknown, { step }: Context) => {
-      const got: unknown[] = []
-      for (let round = 0; round < 3; round++) {
-        const loser = new AbortController()
-        const options = { event: 'message', ...(withSignal && { signal: loser.signal }) }
-        const message = step.waitForEvent<number>('message', options).then(
-          (event) => event?.data,
-          (error: Error) => error.name,
-        )
-        got.push(await Promise.race([message, step.sleep('tick', '1m').then(() => 'tick')]))
-        loser.abort()
+    const race =
+      (withSignal: boolean) =>
+      async (_s: unknown, _a: unknown, { step }: Context) => {
+        const got: unknown[] = []
+        for (let round = 0; round < 3; round++) {
+          const loser = new AbortController()
+          const options = { event: 'message', ...(withSignal && { signal: loser.signal }) }
+          const message = step.waitForEvent<number>('message', options).then(
+            (event) => event?.data,
+            (error: Error) => error.name,
+          )
+          got.push(await Promise.race([message, step.sleep('tick', '1m').then(() => 'tick')]))
+          loser.abort()
+        }
+        return got
       }
-      return got
-    }
     const server = world().serve({
       typeDefs: 'scalar Any type Query { closing: Any leaving: Any }',
       resolvers: { Query: { closing: race(true), leaving: race(false) } },
@@ -213,7 +231,8 @@ overStores('step.sendEvent', (world) => {
           },
           wait: async (_s: unknown, _a: unknown, { step }: Context) => {
             const got: unknown[] = []
-            for (let n = 0; n < 3; n++) got.push((await step.waitForEvent('told', { event: 'told', timeout: '15m' }))?.data)
+            for (let n = 0; n < 3; n++)
+              got.push((await step.waitForEvent('told', { event: 'told', timeout: '15m' }))?.data)
             return got
           },
         },

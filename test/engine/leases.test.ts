@@ -29,31 +29,45 @@ function watchful(world: World, work: () => Promise<unknown>, durable?: DurableO
 }
 
 overStoresWithLeases('a process that lost its lease (I3, I12)', (world) => {
-  it('writes nothing any more, and no catch or finally of its resolvers runs', async () => {
-    const first = deferred<string>()
-    const works = [first.promise, Promise.resolve('second')]
-    const { options } = watchful(world(), () => works.shift() ?? Promise.resolve('third'))
+  it('writes nothing any more, and no line of its resolvers runs', async () => {
+    const gates = [deferred<string>(), deferred<string>()]
+    const waiting = [...gates]
+    const options = oneField(async (_source, _args, { step }) => {
+      try {
+        await step.run('first', () => world().log.push('first'))
+        const value = await step.run('work', () => waiting.shift()?.promise)
+        world().log.push(`went on with ${value}`)
+        return value
+      } catch (error) {
+        world().log.push(`caught ${String(error)}`)
+        throw error
+      } finally {
+        world().log.push('finally')
+      }
+    })
     const frozen = world().serve(options)
     const { runId } = await frozen.ask('{ go }')
     frozen.freeze()
     const other = world().serve(options)
     await world().advance('30s')
-    expect(await other.get(runId)).toMatchObject({ status: 'SUSPENDED', waitingOn: [{ step: 'pause' }] })
-    const epoch = Math.max(...frozen.commits.map((commit) => commit.epoch))
+    expect(waiting).toEqual([])
 
-    first.resolve('too late')
+    gates[0]?.resolve('too late')
+    await world().settle()
+    await frozen.clock.settle()
     await frozen.thaw()
-    await world().advance('30s')
+    await world().advance('10s')
     expect(world().log).toEqual(['first'])
+    // It did try, under the epoch that it had.
+    expect(
+      frozen.commits.filter(({ outcomes }) => outcomes.some(({ body }) => body.includes('too late'))),
+    ).toMatchObject([{ epoch: 1 }])
 
+    gates[1]?.resolve('in time')
     const run = await other.finish(runId)
-    expect(run.result).toEqual({ data: { go: 'the end' } })
-    expect(run.steps.find(({ step }) => step === 'work')?.output).toBe('second')
-    expect(world().log).toEqual(['first', 'finally'])
-    // What it tried was under the epoch that it had, and the store refused it.
-    expect(frozen.commits.filter(({ outcomes }) => outcomes.some(({ body }) => body.includes('too late')))).toMatchObject(
-      [{ epoch }],
-    )
+    expect(run.result).toEqual({ data: { go: 'in time' } })
+    expect(run.steps.map(({ step, output }) => `${step} ${String(output)}`)).toEqual(['first 1', 'work in time'])
+    expect(world().log).toEqual(['first', 'went on with in time', 'finally'])
   })
 
   it('learns of it by its beats, and aborts the signals of what it still runs', async () => {
@@ -165,7 +179,9 @@ overStores('what user code never gets to catch (I12)', (world) => {
       status: 'CANCELLED',
       result: {
         data: null,
-        errors: [{ message: 'The operation was cancelled: changed my mind', extensions: { code: 'DURABLE_RUN_CANCELLED' } }],
+        errors: [
+          { message: 'The operation was cancelled: changed my mind', extensions: { code: 'DURABLE_RUN_CANCELLED' } },
+        ],
       },
     })
     await world().advance('10m')
@@ -197,27 +213,30 @@ overStores('what user code never gets to catch (I12)', (world) => {
     expect((await server.get(runId)).status).toBe('CANCELLED')
   })
 
-  it.each(['1s', '1m', '3m'])("a run's timeout of %s: with the request open, with a step running, or parked", async (timeout) => {
-    const work = deferred<string>()
-    const { options, signals } = watchful(world(), () => work.promise, { timeout })
-    const server = world().serve(options)
-    const answer = await server.ask('{ go }')
-    const runId = answer.runId ?? (await world().until(server.durable.runs.list())).runs[0]?.id
-    if (timeout === '3m') {
-      work.resolve('worked')
-      await world().advance('1m')
-      expect((await server.get(runId)).status).toBe('SUSPENDED')
-    }
-    const run = await server.finish(runId)
-    expect(run).toMatchObject({
-      status: 'FAILED',
-      result: { data: null, errors: [{ extensions: { code: 'DURABLE_RUN_TIMEOUT', runId } }] },
-    })
-    if (timeout === '1s') expect(answer.errors).toMatchObject([{ extensions: { code: 'DURABLE_RUN_TIMEOUT' } }])
-    if (timeout !== '3m') expect(signals[0]?.aborted).toBe(true)
-    await world().advance('10m')
-    expect(world().log).toEqual(['first'])
-  })
+  it.each(['1s', '1m', '3m'])(
+    "a run's timeout of %s: with the request open, with a step running, or parked",
+    async (timeout) => {
+      const work = deferred<string>()
+      const { options, signals } = watchful(world(), () => work.promise, { timeout })
+      const server = world().serve(options)
+      const answer = await server.ask('{ go }')
+      const runId = answer.runId ?? (await world().until(server.durable.runs.list())).runs[0]?.id
+      if (timeout === '3m') {
+        work.resolve('worked')
+        await world().advance('1m')
+        expect((await server.get(runId)).status).toBe('SUSPENDED')
+      }
+      const run = await server.finish(runId)
+      expect(run).toMatchObject({
+        status: 'FAILED',
+        result: { data: null, errors: [{ extensions: { code: 'DURABLE_RUN_TIMEOUT', runId } }] },
+      })
+      if (timeout === '1s') expect(answer.errors).toMatchObject([{ extensions: { code: 'DURABLE_RUN_TIMEOUT' } }])
+      if (timeout !== '3m') expect(signals[0]?.aborted).toBe(true)
+      await world().advance('10m')
+      expect(world().log).toEqual(['first'])
+    },
+  )
 
   it("a run's timeout counts from when it began, whoever carries it on", async () => {
     const { options } = watchful(world(), async () => 'worked', { timeout: '2m' })

@@ -1,3 +1,5 @@
+import { GraphQLError } from 'graphql'
+import type { Plugin } from 'graphql-yoga'
 import { expect, it } from 'vitest'
 import type { Step } from '../../src/index.ts'
 import { deferred, oneField, overStores } from './world.ts'
@@ -17,7 +19,11 @@ overStores('an operation that uses no step', (world) => {
     await world().settle()
     world().onCommit((_phase, name) => what.push(name))
     expect(await server.ask('{ a b }')).toMatchObject({ status: 200, data: { a: 1, b: 'b' }, extensions: undefined })
-    expect(await server.ask('mutation { c d }')).toMatchObject({ status: 200, data: { c: 3, d: 4 }, extensions: undefined })
+    expect(await server.ask('mutation { c d }')).toMatchObject({
+      status: 200,
+      data: { c: 3, d: 4 },
+      extensions: undefined,
+    })
     await world().settle()
     expect(server.commits).toEqual([])
     expect(what.filter((name) => name !== 'beat')).toEqual([])
@@ -28,7 +34,9 @@ overStores('an operation that uses no step', (world) => {
 overStores('a run', (world) => {
   it('is written with its first outcome, and not before', async () => {
     const gate = deferred()
-    const server = world().serve(oneField((_source, _args, { step }) => step.run('first', () => gate.promise.then(() => 1))))
+    const server = world().serve(
+      oneField((_source, _args, { step }) => step.run('first', () => gate.promise.then(() => 1))),
+    )
     const asked = server.send('{ go }')
     await world().advance('10s')
     expect(server.commits).toEqual([])
@@ -124,7 +132,9 @@ overStores('an outcome', (world) => {
 
   it('of steps side by side goes into one commit for many (group commit)', async () => {
     const server = world().serve(
-      oneField((_source, _args, { step }) => Promise.all(Array.from({ length: 50 }, (_, n) => step.run(`s${n}`, () => n)))),
+      oneField((_source, _args, { step }) =>
+        Promise.all(Array.from({ length: 50 }, (_, n) => step.run(`s${n}`, () => n))),
+      ),
     )
     expect((await server.ask('{ go }')).data.go).toHaveLength(50)
     await world().settle()
@@ -276,6 +286,26 @@ overStores('a cold resume', (world) => {
     expect((await second.finish(runId)).result).toEqual({ data: { go: 'nobody' } })
   })
 
+  it('that a plugin refuses with an answer of its own is a resume failure, never a result (I7)', async () => {
+    let refusals = 0
+    const limiter: Plugin = {
+      onExecute({ args, setResultAndStopExecution }) {
+        const { durable } = args.contextValue as { durable?: unknown }
+        if (durable && ++refusals <= 3)
+          setResultAndStopExecution({ data: null, errors: [new GraphQLError('Too many.')] })
+      },
+    }
+    const options = { ...napping(world().log, '2s'), plugins: [limiter] }
+    const server = world().serve(options)
+    const { runId } = await server.ask('{ go }')
+    await world().advance('2s')
+    expect(await server.get(runId)).toMatchObject({ status: 'SUSPENDED', note: expect.stringContaining('Too many.') })
+    const run = await server.finish(runId)
+    expect(run).toMatchObject({ status: 'COMPLETED', result: { data: { go: [2, 3] } } })
+    expect(run.result).not.toHaveProperty('errors')
+    expect(refusals).toBeGreaterThan(3)
+  })
+
   it('that is refused ten times in a row ends as DURABLE_RESUME_FAILED, with the cause for operators', async () => {
     const context = ({ request }: { request: Request }) => {
       if (!request.headers.get('x-user')) throw new Error('the database of users is gone')
@@ -289,7 +319,9 @@ overStores('a cold resume', (world) => {
     expect(run).toMatchObject({
       status: 'FAILED',
       note: expect.stringContaining('the database of users is gone'),
-      result: { errors: [{ message: 'The operation could not be carried on.', extensions: { code: 'DURABLE_RESUME_FAILED' } }] },
+      result: {
+        errors: [{ message: 'The operation could not be carried on.', extensions: { code: 'DURABLE_RESUME_FAILED' } }],
+      },
     })
   })
 })

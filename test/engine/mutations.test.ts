@@ -19,7 +19,11 @@ function shop(log: string[]) {
     }
   return {
     typeDefs: /* GraphQL */ `
-      type Receipt { id: ID lines(first: Int): [String] at: String }
+      type Receipt {
+        id: ID
+        lines(first: Int): [String]
+        at: String
+      }
       type Mutation {
         reserve(n: Int): Int
         checkout(n: Int): String @durable
@@ -31,7 +35,9 @@ function shop(log: string[]) {
         steps(n: Int): Int
         wait: String
       }
-      type Query { ok: Boolean }
+      type Query {
+        ok: Boolean
+      }
     `,
     resolvers: {
       Mutation: {
@@ -50,7 +56,8 @@ function shop(log: string[]) {
             },
           ]),
         ),
-        steps: async (_s: unknown, { n }: { n: number }, { step }: Context) => step.run('work', () => (log.push(`steps ${n}`), n)),
+        steps: async (_s: unknown, { n }: { n: number }, { step }: Context) =>
+          step.run('work', () => (log.push(`steps ${n}`), n)),
       },
     },
   }
@@ -142,12 +149,22 @@ overStores('a mutation with several root fields, one of them @durable', (world) 
         __typename
       }
       fragment Rest on Mutation {
-        receipt { ...Lines }
+        receipt {
+          ...Lines
+        }
         checkout(n: $two)
-        last: receipt { id ...Lines }
+        last: receipt {
+          id
+          ...Lines
+        }
       }
-      fragment Lines on Receipt { lines(first: $first) ...At }
-      fragment At on Receipt { at }
+      fragment Lines on Receipt {
+        lines(first: $first)
+        ...At
+      }
+      fragment At on Receipt {
+        at
+      }
     `
     const receipt = { lines: ['a', 'b'], at: 'noon' }
     const expected = {
@@ -193,7 +210,10 @@ overStores('a mutation with several root fields, one of them @durable', (world) 
     const third = world().serve(shop(log))
     const run = await third.finish(runId)
     expect(run.result).toEqual({ data: { named: 'named 1', other: 'named 2' } })
-    expect(run.steps.filter(({ kind }) => kind === 'RUN').map(({ id }) => id)).toEqual(['@stable>charge', 'other>charge'])
+    expect(run.steps.filter(({ kind }) => kind === 'RUN').map(({ id }) => id)).toEqual([
+      '@stable>charge',
+      'other>charge',
+    ])
     expect(log.filter((line) => /charge/.test(line))).toEqual(['charge 1', 'charge 2'])
   })
 })

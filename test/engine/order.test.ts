@@ -5,51 +5,56 @@ import { deferred, oneField, overStores } from './world.ts'
 type Context = { step: Step }
 
 overStores('the order of outcomes (I5)', (world) => {
-  it.each(['race', 'any'] as const)('Promise.%s comes out as it did the first time, whoever is faster later', async (combine) => {
-    const gates: Record<string, ReturnType<typeof deferred<void>>> = {}
-    const options = oneField(async (_source, _args, { step }) => {
-      const work = (id: string) =>
-        step.run(id, async () => {
-          await (gates[id] ??= deferred()).promise
-          return id
-        })
-      const winner = await Promise[combine]([work('slow'), work('fast')])
-      world().log.push(`winner ${winner}`)
-      await step.sleep('nap', '30s')
-      return winner
-    })
-    const first = world().serve(options)
-    const asked = first.send('{ go }')
-    await world().settle()
-    gates['fast']?.resolve()
-    await world().advance('1s')
-    gates['slow']?.resolve()
-    const { runId } = await world().until(asked)
-    await world().advance('1s')
-    first.kill()
-    const run = await world().serve(options).finish(runId)
-    expect(run.result).toEqual({ data: { go: 'fast' } })
-    expect(world().log).toEqual(['winner fast', 'winner fast'])
-  })
+  it.each(['race', 'any'] as const)(
+    'Promise.%s comes out as it did the first time, whoever is faster later',
+    async (combine) => {
+      const gates: Record<string, ReturnType<typeof deferred<void>>> = {}
+      const options = oneField(async (_source, _args, { step }) => {
+        const work = (id: string) =>
+          step.run(id, async () => {
+            await (gates[id] ??= deferred()).promise
+            return id
+          })
+        const winner = await Promise[combine]([work('slow'), work('fast')])
+        world().log.push(`winner ${winner}`)
+        await step.sleep('nap', '30s')
+        return winner
+      })
+      const first = world().serve(options)
+      const asked = first.send('{ go }')
+      await world().settle()
+      gates['fast']?.resolve()
+      await world().advance('1s')
+      gates['slow']?.resolve()
+      const { runId } = await world().until(asked)
+      await world().advance('1s')
+      first.kill()
+      const run = await world().serve(options).finish(runId)
+      expect(run.result).toEqual({ data: { go: 'fast' } })
+      expect(world().log).toEqual(['winner fast', 'winner fast'])
+    },
+  )
 
   it('reactions run in the order of the commits, in siblings as well', async () => {
     const gates = new Map<string, ReturnType<typeof deferred<void>>>()
     const order: string[] = []
     const lives: string[][] = []
-    const work = (name: string) => async (_s: unknown, _a: unknown, { step }: Context) => {
-      if (name === 'a') lives.push([])
-      const life = lives.at(-1) ?? []
-      for (const id of ['one', 'two']) {
-        await step.run(id, async () => {
-          const gate = deferred()
-          gates.set(`${name} ${id}`, gate)
-          await gate.promise
-        })
-        life.push(`${name} ${id}`)
+    const work =
+      (name: string) =>
+      async (_s: unknown, _a: unknown, { step }: Context) => {
+        if (name === 'a') lives.push([])
+        const life = lives.at(-1) ?? []
+        for (const id of ['one', 'two']) {
+          await step.run(id, async () => {
+            const gate = deferred()
+            gates.set(`${name} ${id}`, gate)
+            await gate.promise
+          })
+          life.push(`${name} ${id}`)
+        }
+        await step.sleep('nap', '30s')
+        return name
       }
-      await step.sleep('nap', '30s')
-      return name
-    }
     const options = {
       typeDefs: 'type Query { a: String b: String c: String }',
       resolvers: { Query: { a: work('a'), b: work('b'), c: work('c') } },
@@ -96,7 +101,10 @@ overStores('the order of outcomes (I5)', (world) => {
         .catch((error: { code: string; attempts: number; cause: Error }) => error)
       world().log.push('caught')
       await step.sleep('nap', '30s')
-      const settled = await Promise.allSettled([step.run('a', () => 1), step.run('b', () => Promise.reject(new Error('b')), { retries: 0 })])
+      const settled = await Promise.allSettled([
+        step.run('a', () => 1),
+        step.run('b', () => Promise.reject(new Error('b')), { retries: 0 }),
+      ])
       return [(failed as { code: string }).code, settled.map(({ status }) => status)]
     })
     const first = world().serve(options)

@@ -1,7 +1,7 @@
 import { GraphQLError } from 'graphql'
 import { expect, it } from 'vitest'
 import { NonRetriableError, RetryAfterError } from '../../src/index.ts'
-import type { StepRunOptions } from '../../src/index.ts'
+import type { Step, StepRunOptions } from '../../src/index.ts'
 import { deferred, oneField, overStores } from './world.ts'
 import type { World } from './world.ts'
 
@@ -52,7 +52,10 @@ overStores('a step that fails', (world) => {
   })
 
   it('draws each delay from the whole of the exponential value (full jitter)', async () => {
-    const { run } = attemptTimes(world(), () => new Error('down'), { retries: 20, backoff: { factor: 1, initial: '10s' } })
+    const { run } = attemptTimes(world(), () => new Error('down'), {
+      retries: 20,
+      backoff: { factor: 1, initial: '10s' },
+    })
     const { times } = await run()
     const delays = times.slice(1).map((at, index) => at - (times[index] ?? 0))
     expect(delays).toHaveLength(20)
@@ -79,7 +82,11 @@ overStores('a step that fails', (world) => {
   it('is tried again when a RetryAfterError says so: after a duration, or at a date', async () => {
     const date = new Date(world().now() + 90_000)
     const { run } = attemptTimes(world(), (attempt) =>
-      attempt === 1 ? new RetryAfterError('busy', '30s') : attempt === 2 ? new RetryAfterError('busy', date) : undefined,
+      attempt === 1
+        ? new RetryAfterError('busy', '30s')
+        : attempt === 2
+          ? new RetryAfterError('busy', date)
+          : undefined,
     )
     expect((await run()).times).toEqual([0, 30_000, 90_000])
   })
@@ -100,13 +107,15 @@ overStores('a step that fails', (world) => {
     }
     const once = await attemptTimes(world(), () => new Error('other'), { retryIf }).run()
     const thrown = await attemptTimes(world(), () => new RangeError('other'), { retryIf }).run()
-    const twice = await attemptTimes(world(), (n) => (n === 1 ? new GraphQLError('again') : undefined), { retryIf }).run()
+    const twice = await attemptTimes(world(), (n) => (n === 1 ? new GraphQLError('again') : undefined), {
+      retryIf,
+    }).run()
     expect([once.times.length, thrown.times.length, twice.times.length]).toEqual([1, 1, 2])
   })
 
   it('takes its retries from the field, then from the options', async () => {
     const count: Record<string, number> = {}
-    const call = async (_source: unknown, { id }: { id: string }, { step }: { step: import('../../src/index.ts').Step }) =>
+    const call = async (_source: unknown, { id }: { id: string }, { step }: { step: Step }) =>
       step.run(id, () => {
         count[id] = (count[id] ?? 0) + 1
         throw new Error('down')
@@ -147,9 +156,12 @@ overStores("a step's timeout", (world) => {
 
   it('is what the StepError says when the attempts are used up', async () => {
     const server = world().serve(
-      oneField(async (_source, _args, { step }) => step.run('slow', () => new Promise(() => {}), { timeout: 50, retries: 0 }), {
-        hold: '1h',
-      }),
+      oneField(
+        async (_source, _args, { step }) => step.run('slow', () => new Promise(() => {}), { timeout: 50, retries: 0 }),
+        {
+          hold: '1h',
+        },
+      ),
     )
     const answer = await server.ask('{ go }')
     expect(answer.errors?.[0]).toMatchObject({
@@ -185,21 +197,19 @@ overStores("an attempt's idempotencyKey", (world) => {
     const keys: Record<string, Set<string>> = { charge: new Set(), other: new Set() }
     const seen: string[] = []
     let broken = true
-    const options = oneField(
-      async (_source, _args, { step }) => {
-        await step.run('other', ({ idempotencyKey }) => void keys['other']?.add(idempotencyKey))
-        return step.run(
-          'charge',
-          ({ idempotencyKey, attempt }) => {
-            keys['charge']?.add(idempotencyKey)
-            seen.push(`attempt ${attempt}`)
-            if (broken) throw new Error('down')
-            return 'charged'
-          },
-          { retries: 10, backoff: { initial: '10s', factor: 1, jitter: 'none' } },
-        )
-      },
-    )
+    const options = oneField(async (_source, _args, { step }) => {
+      await step.run('other', ({ idempotencyKey }) => void keys['other']?.add(idempotencyKey))
+      return step.run(
+        'charge',
+        ({ idempotencyKey, attempt }) => {
+          keys['charge']?.add(idempotencyKey)
+          seen.push(`attempt ${attempt}`)
+          if (broken) throw new Error('down')
+          return 'charged'
+        },
+        { retries: 10, backoff: { initial: '10s', factor: 1, jitter: 'none' } },
+      )
+    })
     const first = world().serve(options)
     const { runId } = await first.ask('{ go }')
     await world().advance('25s')

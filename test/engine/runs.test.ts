@@ -16,7 +16,10 @@ overStores('runs.get', (world) => {
         async (_source, _args, { step }) => {
           await step.run('first', () => ({ n: 1 }))
           await step.run('broken', () => Promise.reject(new Error('secret')), { retries: 0 }).catch(() => {})
-          await Promise.all([step.waitForEvent('hear', { event: 'told', timeout: '1m' }), step.run('work', () => work.promise)])
+          await Promise.all([
+            step.waitForEvent('hear', { event: 'told', timeout: '1m' }),
+            step.run('work', () => work.promise),
+          ])
           return 'done'
         },
         { version: 'v7', owner: () => 'ada' },
@@ -44,7 +47,12 @@ overStores('runs.get', (world) => {
     ])
     work.resolve('worked')
     const run = await server.finish(runId)
-    expect(run).toMatchObject({ status: 'COMPLETED', waitingOn: [], retryAfterMs: null, result: { data: { go: 'done' } } })
+    expect(run).toMatchObject({
+      status: 'COMPLETED',
+      waitingOn: [],
+      retryAfterMs: null,
+      result: { data: { go: 'done' } },
+    })
     expect(run.endedAt?.getTime()).toBeGreaterThanOrEqual(began + 60_000)
     expect(run.steps.find(({ step }) => step === 'work')?.output).toBe('worked')
   })
@@ -68,7 +76,8 @@ overStores('runs.list', (world) => {
     }
     await server.finish(ids.at(-1) ?? '')
     const { list } = server.durable.runs
-    const idsOf = async (filter: Parameters<typeof list>[0]) => (await world().until(list(filter))).runs.map(({ id }) => id)
+    const idsOf = async (filter: Parameters<typeof list>[0]) =>
+      (await world().until(list(filter))).runs.map(({ id }) => id)
     expect(await idsOf({})).toEqual(ids)
     expect(await idsOf({ operationName: 'Late' })).toEqual(ids.slice(0, 2))
     expect(await idsOf({ owner: 'bob' })).toEqual([ids[2]])
@@ -179,7 +188,9 @@ overStores('runs.cancel', (world) => {
     const { runId } = await server.ask('{ go(n: 1) }')
     const run = await server.finish(runId)
     expect(await world().until(server.durable.runs.cancel(runId))).toEqual(run)
-    await expect(world().until(server.durable.runs.cancel('run_none'))).rejects.toMatchObject({ code: 'DURABLE_FORBIDDEN' })
+    await expect(world().until(server.durable.runs.cancel('run_none'))).rejects.toMatchObject({
+      code: 'DURABLE_FORBIDDEN',
+    })
   })
 })
 

@@ -67,15 +67,12 @@ overStores('ids of steps', (world) => {
     ['an empty text', ''],
     ['a text that is too long', 'x'.repeat(257)],
     ['a number', 7 as unknown as string],
-  ])(
-    'are refused as misuse where they are %s, and nothing is written (I8)',
-    async (_what, id) => {
-      const server = world().serve(oneField((_source, _args, { step }) => step.run(id, () => 1)))
-      const answer = await server.ask('{ go }')
-      expect(answer.errors).toMatchObject([{ extensions: { code: 'DURABLE_STEP_MISUSED' } }])
-      expect(server.commits).toEqual([])
-    },
-  )
+  ])('are refused as misuse where they are %s, and nothing is written (I8)', async (_what, id) => {
+    const server = world().serve(oneField((_source, _args, { step }) => step.run(id, () => 1)))
+    const answer = await server.ask('{ go }')
+    expect(answer.errors).toMatchObject([{ extensions: { code: 'DURABLE_STEP_MISUSED' } }])
+    expect(server.commits).toEqual([])
+  })
 
   it('that are pending twice, in an order that nothing records, are misuse: the second call is refused', async () => {
     const server = world().serve(
@@ -138,7 +135,9 @@ overStores('steps in lists', (world) => {
     const { runId } = await first.ask('{ orders { id ship } }')
     first.kill()
     list = orders('10', '9', '7')
-    const run = await world().serve(options(() => list)).finish(runId)
+    const run = await world()
+      .serve(options(() => list))
+      .finish(runId)
     expect(run.result?.data).toEqual({
       orders: ['10', '9', '7'].map((id) => ({ id, ship: `parcel of ${id}` })),
     })
@@ -152,7 +151,9 @@ overStores('steps in lists', (world) => {
     const { runId } = await first.ask('{ orders { nested { nested { ship } } } }')
     first.kill()
     list = orders('8', '7')
-    const run = await world().serve(options(() => list)).finish(runId)
+    const run = await world()
+      .serve(options(() => list))
+      .finish(runId)
     expect(run.result?.data).toEqual({
       orders: ['8', '7'].map((id) => ({ nested: { nested: { ship: `parcel of ${id}` } } })),
     })
@@ -164,7 +165,9 @@ overStores('steps in lists', (world) => {
     const first = world().serve(options(() => list))
     const { runId } = await first.ask('{ orders { ship } }')
     first.kill()
-    const run = await world().serve(options(() => list)).finish(runId)
+    const run = await world()
+      .serve(options(() => list))
+      .finish(runId)
     expect(run.result?.data?.['orders']).toHaveLength(3)
     expect(world().log).toEqual(['ship 7', 'ship 7', 'ship 8'])
   })
@@ -173,7 +176,9 @@ overStores('steps in lists', (world) => {
     let list: { n: number }[] = [{ n: 1 }, { n: 2 }]
     const byIndex = world().serve(options(() => list))
     const unnamed = await byIndex.finish((await byIndex.ask('{ orders { ship } }')).runId)
-    expect(unnamed.steps.map(({ path }) => path.join())).toEqual(expect.arrayContaining(['orders,0,ship', 'orders,1,ship']))
+    expect(unnamed.steps.map(({ path }) => path.join())).toEqual(
+      expect.arrayContaining(['orders,0,ship', 'orders,1,ship']),
+    )
     await byIndex.close()
     const identify = (source: unknown) => `n${(source as { n: number }).n}`
     const first = world().serve(options(() => list, identify))
@@ -181,7 +186,9 @@ overStores('steps in lists', (world) => {
     const { runId } = await first.ask('{ orders { ship } }')
     first.kill()
     list = [{ n: 2 }, { n: 1 }]
-    const run = await world().serve(options(() => list, identify)).finish(runId)
+    const run = await world()
+      .serve(options(() => list, identify))
+      .finish(runId)
     expect(run.result?.data).toEqual({ orders: [{ ship: 'parcel of n2' }, { ship: 'parcel of n1' }] })
     expect(world().log.toSorted()).toEqual(['ship n1', 'ship n2'])
   })

@@ -57,7 +57,8 @@ overStores('durable.send', (world) => {
     const server = world().serve(
       oneField(async (_source, _args, { step }) => {
         const got: unknown[] = []
-        for (let n = 0; n < 3; n++) got.push((await step.waitForEvent('tick', { event: 'tick', timeout: '20s' }))?.data ?? null)
+        for (let n = 0; n < 3; n++)
+          got.push((await step.waitForEvent('tick', { event: 'tick', timeout: '20s' }))?.data ?? null)
         return got
       }),
     )
@@ -73,7 +74,9 @@ overStores('durable.send', (world) => {
   it('refuses what is no event, before anything is written', async () => {
     const server = world().serve(oneField(() => 1))
     await expect(server.durable.send({ name: '' })).rejects.toThrow('name')
-    await expect(server.durable.send({ name: 'x', data: 1n })).rejects.toMatchObject({ code: 'DURABLE_NOT_SERIALIZABLE' })
+    await expect(server.durable.send({ name: 'x', data: 1n })).rejects.toMatchObject({
+      code: 'DURABLE_NOT_SERIALIZABLE',
+    })
     await expect(server.durable.send({ name: 'x', data: () => 1 })).rejects.toMatchObject({
       code: 'DURABLE_NOT_SERIALIZABLE',
     })

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createSchema, createYoga } from 'graphql-yoga'
+import type { Plugin } from 'graphql-yoga'
 import { afterEach, beforeEach, describe, expect } from 'vitest'
 import { useDurable } from '../../plugins/yoga.ts'
 import { durableTypeDefs } from '../../schema/index.ts'
@@ -71,6 +72,10 @@ export interface ServerOptions {
   readonly durable?: DurableOptions
   readonly context?: (initial: { request: Request }) => object
   readonly maskedErrors?: boolean
+  /** Before the plugin under test. */
+  readonly plugins?: Plugin[]
+  /** It gets no hints from the store: they may be lost. */
+  readonly deaf?: boolean
 }
 
 export interface Answer {
@@ -137,18 +142,19 @@ function createWorld(backend: Backend): World {
     for (;;) {
       const next = Math.min(target, ...[...running].map((clock) => clock.nextAt ?? Infinity))
       now = Math.max(now, next)
-      for (const clock of [...running]) await clock.advance(Math.max(0, now - clock.now()))
+      for (const clock of running) await clock.advance(Math.max(0, now - clock.now()))
       if (next >= target) return
     }
   }
 
-  async function until<T>(promise: Promise<T>, within: Duration = '7d'): Promise<T> {
+  async function until<T>(promise: Promise<T>, within: Duration = '30m'): Promise<T> {
     const giveUpAt = now + toMs(within)
     let over = false
     const ended = (): void => void (over = true)
     promise.then(ended, ended)
     for (;;) {
-      for (let turns = 0; turns < 2 && !over; turns++) await settle()
+      await settle()
+      if (!over) await settle() // what needs more turns of the event loop than one settling takes
       if (over) return promise
       const next = Math.min(...[...running].map((clock) => clock.nextAt ?? Infinity))
       if (next > giveUpAt) throw new Error(`Nothing came within ${within} of the world's time.`)
@@ -156,11 +162,12 @@ function createWorld(backend: Backend): World {
     }
   }
 
-  function serve({ typeDefs, resolvers, durable: durableOptions, context, maskedErrors }: ServerOptions): Server {
+  function serve(options: ServerOptions): Server {
+    const { typeDefs, resolvers, durable: durableOptions, context, maskedErrors, plugins = [], deaf = false } = options
     const clock = createTestClock({ now, seed: ++seed * 7919 })
     const commits: RunCommit[] = []
     const warnings: string[] = []
-    const captured = capturing(store, commits)
+    const captured = capturing(store, commits, deaf)
     const durable = createDurable({
       store: captured.store,
       clock,
@@ -169,7 +176,7 @@ function createWorld(backend: Backend): World {
     })
     const yoga = createYoga({
       schema: createSchema({ typeDefs: [durableTypeDefs, typeDefs], resolvers: resolvers as never }),
-      plugins: [useDurable(durable)],
+      plugins: [...plugins, useDurable(durable)],
       logging: false,
       ...(context && { context }),
       ...(maskedErrors !== undefined && { maskedErrors }),
@@ -263,7 +270,7 @@ function firstPart(body: string): string {
 }
 
 /** The store with what is committed through it noted, and a handle to play a crash. */
-function capturing(store: Store, commits: RunCommit[]): { readonly store: Store; crash(): void } {
+function capturing(store: Store, commits: RunCommit[], deaf: boolean): { readonly store: Store; crash(): void } {
   let session: (StoreSession & { crash?: () => void }) | null = null
   return {
     crash: () => session?.crash?.(),
@@ -274,6 +281,7 @@ function capturing(store: Store, commits: RunCommit[]): { readonly store: Store;
         session = opened
         return {
           ...opened,
+          ...(deaf && { watch: () => () => {} }),
           commit: (batch) => {
             commits.push(...batch)
             return opened.commit(batch)
@@ -306,7 +314,11 @@ function over(title: string, backends: readonly Backend[], tests: (world: () => 
 }
 
 /** A resolver's promise that a test settles by hand: what is no tool. */
-export function deferred<T = void>(): { readonly promise: Promise<T>; resolve(value: T): void; reject(error: unknown): void } {
+export function deferred<T = void>(): {
+  readonly promise: Promise<T>
+  resolve(value: T): void
+  reject(error: unknown): void
+} {
   return Promise.withResolvers<T>()
 }
 

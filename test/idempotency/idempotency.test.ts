@@ -151,6 +151,13 @@ describe('Idempotency-Key', () => {
     expect(calls).toEqual(['approve'])
   })
 
+  it('makes no run of a query, such as a poll, that changes nothing', async () => {
+    const { send, durable } = server()
+    expect((await send('{ ok }', key('k1'))).body).toEqual({ data: { ok: null } })
+    expect((await send('{ __typename }', key('k1'))).body).toEqual({ data: { __typename: 'Query' } })
+    expect((await durable.runs.list()).runs).toEqual([])
+  })
+
   it('refuses a key that is none with 400', async () => {
     const { send, calls } = server()
     const answer = await send('mutation { plain }', { 'idempotency-key': '""' })

@@ -25,7 +25,11 @@ const PATIENCE_MS = 15_000
  * A client that does not give up: it sends the operation, approves it, polls for the result, and starts the server
  * again whenever it has died, armed with the next of `kills`.
  */
-export async function runErrand(world: World, { name, query, cart }: Errand, kills: readonly string[] = []): Promise<Done> {
+export async function runErrand(
+  world: World,
+  { name, query, cart }: Errand,
+  kills: readonly string[] = [],
+): Promise<Done> {
   const left = [...kills]
   const deathsBefore = world.deaths.length
   const giveUpAt = performance.now() + PATIENCE_MS * (1 + kills.length)
@@ -68,7 +72,9 @@ export async function runErrand(world: World, { name, query, cart }: Errand, kil
           expect(body.errors).toBeUndefined()
           approved = true
         }
-        const response = await fetch(`${life.url}/graphql/runs/${runId}?wait=5`, { signal: AbortSignal.timeout(10_000) })
+        const response = await fetch(`${life.url}/graphql/runs/${runId}?wait=5`, {
+          signal: AbortSignal.timeout(10_000),
+        })
         const body = await response.json()
         if (response.status === 200) return done(body)
         expect(response.status, JSON.stringify(body)).toBe(202)
@@ -77,7 +83,9 @@ export async function runErrand(world: World, { name, query, cart }: Errand, kil
       await world.diedOr(error, life)
     }
   }
-  throw new Error(`"${name}" came to no end: ${JSON.stringify([...(await world.committed())].map(([id, keys]) => [id, ...keys]))}`)
+  throw new Error(
+    `"${name}" came to no end: ${JSON.stringify([...(await world.committed())].map(([id, keys]) => [id, ...keys]))}`,
+  )
 }
 
 /** The run of that name, once it has ended. */
@@ -118,7 +126,10 @@ export function expectNoStepTwice(world: World): void {
     for (const { step, runId } of effects.slice(before)) {
       if (step === undefined || runId === undefined) continue
       const keys = [...(committed.get(runId) ?? [])]
-      expect(keys.some((key) => key.endsWith(`>${step}`)), `${step} of ${runId} ran again`).toBe(false)
+      expect(
+        keys.some((key) => key.endsWith(`>${step}`)),
+        `${step} of ${runId} ran again`,
+      ).toBe(false)
     }
   }
   const idempotencyKeys = new Map<string, Set<unknown>>()
@@ -134,7 +145,8 @@ export function expectNoStepTwice(world: World): void {
 export function report(what: string, values: readonly number[]): void {
   if (values.length === 0 || !process.env['DURABLE_FIGURES']) return
   const sorted = values.toSorted((a, b) => a - b)
-  const at = (part: number): number => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0)
+  const at = (part: number): number =>
+    Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0)
   console.log(`${what}: ${values.length} times, median ${at(0.5)} ms, most ${at(1)} ms`)
 }
 

@@ -10,8 +10,8 @@ afterEach(async () => {
   for (const world of worlds.splice(0)) await world.close()
 })
 
-const open = (): World => {
-  const world = new World()
+const open = (env?: Record<string, string>): World => {
+  const world = new World(env)
   worlds.push(world)
   return world
 }
@@ -27,46 +27,57 @@ const STEPS = ['create', 'charge', 'reserve', 'ship', 'mail']
 /** As in every-commit.test.ts. */
 const RECOVERY_MS = 6_000
 
-it('a server that is killed within a step runs that step again, with the same idempotencyKey (I2)', { timeout: 120_000 }, async () => {
-  const world = open()
-  const recoveries: number[] = []
-  for (const step of STEPS) {
-    for (const place of ['start', 'end'] as const) {
-      const cart = `${step}-${place}`.replace('-', '_')
-      await arm(world, `${place}:${step}`)
-      const { body, deaths, recoveryMs, runId } = await runErrand(world, checkout(cart))
-      expect(body).toEqual(result(cart))
-      expect(deaths, cart).toBe(1)
-      recoveries.push(recoveryMs)
-      const effects = world.effects().filter((effect) => effect.runId === runId && effect.step === step)
-      // The first step of a run that was never committed belongs to no run.
-      const expected = place === 'end' && step !== 'create' ? 2 : 1
-      expect(effects, cart).toHaveLength(expected)
-      expect(new Set(effects.map((effect) => effect.idempotencyKey)).size).toBe(1)
-      expect(new Set(effects.map((effect) => effect.pid)).size).toBe(expected)
+it(
+  'a server that is killed within a step runs that step again, with the same idempotencyKey (I2)',
+  { timeout: 120_000 },
+  async () => {
+    const world = open()
+    const recoveries: number[] = []
+    for (const step of STEPS) {
+      for (const place of ['start', 'end'] as const) {
+        const cart = `${step}-${place}`.replace('-', '_')
+        await arm(world, `${place}:${step}`)
+        const { body, deaths, recoveryMs, runId } = await runErrand(world, checkout(cart))
+        expect(body).toEqual(result(cart))
+        expect(deaths, cart).toBe(1)
+        recoveries.push(recoveryMs)
+        const effects = world.effects().filter((effect) => effect.runId === runId && effect.step === step)
+        // The first step of a run that was never committed belongs to no run.
+        const expected = place === 'end' && step !== 'create' ? 2 : 1
+        expect(effects, cart).toHaveLength(expected)
+        expect(new Set(effects.map((effect) => effect.idempotencyKey)).size).toBe(1)
+        expect(new Set(effects.map((effect) => effect.pid)).size).toBe(expected)
+      }
     }
-  }
-  expectNoStepTwice(world)
-  expect(Math.max(...recoveries)).toBeLessThan(RECOVERY_MS)
-  report('killed within a step: from listening to the result', recoveries)
-})
+    expectNoStepTwice(world)
+    expect(Math.max(...recoveries)).toBeLessThan(RECOVERY_MS)
+    report('killed within a step: from listening to the result', recoveries)
+  },
+)
 
 describe('a server that is killed', () => {
-  it.each(['payload', 'sent'])('around the deferred payload (%s) has lost nothing, and told of nothing that is not there (I4)', async (moment) => {
-    const world = open()
-    await arm(world, moment)
-    const { body, deaths } = await runErrand(world, checkout('1'))
-    expect(body).toEqual(result('1'))
-    expect(deaths).toBe(1)
-    expectNoStepTwice(world)
-    expect([...(world.deaths[0]?.committed.values() ?? [])][0]).toContain('checkout>create')
-    expect(world.effects().map(({ step }) => step).toSorted()).toEqual(STEPS.toSorted())
-  })
+  it.each(['payload', 'sent'])(
+    'around the deferred payload (%s) has lost nothing, and told of nothing that is not there (I4)',
+    async (moment) => {
+      const world = open()
+      await arm(world, moment)
+      const { body, deaths } = await runErrand(world, checkout('1'))
+      expect(body).toEqual(result('1'))
+      expect(deaths).toBe(1)
+      expectNoStepTwice(world)
+      expect([...(world.deaths[0]?.committed.values() ?? [])][0]).toContain('checkout>create')
+      expect(
+        world
+          .effects()
+          .map(({ step }) => step)
+          .toSorted(),
+      ).toEqual(STEPS.toSorted())
+    },
+  )
 
   it('and comes back without a worker carries a run on when it is asked for', async () => {
-    const world = open()
+    const world = open({ WORKER: 'off' })
     await arm(world, 'end:reserve')
-    await world.start('end:reserve', { WORKER: 'off' })
     const { body, deaths } = await runErrand(world, checkout('1'))
     expect(body).toEqual(result('1'))
     expect(deaths).toBe(1)

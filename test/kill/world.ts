@@ -32,6 +32,8 @@ interface Life {
   readonly bootMs: number
   readonly exit: Promise<string | null>
   dead: boolean
+  /** What it left behind has been looked at. */
+  noted: boolean
 }
 
 /** One database, its witness, and the servers that live and die over it. */
@@ -40,6 +42,11 @@ export class World {
   readonly #lives: Life[] = []
   readonly deaths: Death[] = []
   readonly bootsMs: number[] = []
+  readonly #env: Readonly<Record<string, string>>
+
+  constructor(env: Readonly<Record<string, string>> = {}) {
+    this.#env = env
+  }
 
   get db(): string {
     return join(this.#dir, 'runs.db')
@@ -63,10 +70,19 @@ export class World {
   }
 
   /** Starts a server, armed or not. Null where it died before it listened. */
-  async start(kill = '', env: Record<string, string> = {}): Promise<Life | null> {
+  async start(kill = ''): Promise<Life | null> {
+    await this.#noteDeath()
     const startedAt = performance.now()
     const child = spawn(process.execPath, [SERVER], {
-      env: { ...process.env, DB: this.db, WITNESS: join(this.#dir, 'witness'), KILL: kill, NODE_NO_WARNINGS: '1', ...env },
+      env: {
+        ...process.env,
+        DB: this.db,
+        WITNESS: join(this.#dir, 'witness'),
+        KILL: kill,
+        NODE_NO_WARNINGS: '1',
+        NODE_COMPILE_CACHE: join(this.#dir, 'cache'),
+        ...this.#env,
+      },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     let errors = ''
@@ -87,20 +103,28 @@ export class World {
       return null
     }
     const readyAt = performance.now()
-    const life: Life = { child, url: `http://127.0.0.1:${port}`, readyAt, bootMs: readyAt - startedAt, exit, dead: false }
+    const life: Life = {
+      child,
+      url: `http://127.0.0.1:${port}`,
+      readyAt,
+      bootMs: readyAt - startedAt,
+      exit,
+      dead: false,
+      noted: false,
+    }
     this.bootsMs.push(life.bootMs)
-    void exit.then(() => (life.dead = true))
+    child.once('exit', () => (life.dead = true))
     this.#lives.push(life)
     return life
   }
 
   /** A request failed: either the server died, which is noted, or something is wrong. */
   async diedOr(error: unknown, life: Life): Promise<void> {
-    const signal = await Promise.race([life.exit, sleep(3000).then(() => 'alive' as const)])
+    const signal = await Promise.race([life.exit, stillAlive(3000)])
     if (signal === 'alive') throw error
     expect(signal).toBe('SIGKILL')
     life.dead = true
-    await this.#onDeath()
+    await this.#noteDeath()
   }
 
   kill(life: Life): Promise<unknown> {
@@ -132,11 +156,24 @@ export class World {
     this.deaths.push({ effects: this.effects().length, committed: await this.committed() })
   }
 
+  /** Before another server goes on: the latest one's death, however it was noticed. */
+  async #noteDeath(): Promise<void> {
+    const last = this.#lives.at(-1)
+    if (!last?.dead || last.noted) return
+    last.noted = true
+    await this.#onDeath()
+  }
+
   /** Ends every server that is left, and removes the files. */
   async close(): Promise<void> {
     for (const life of this.#lives) if (!life.dead) await this.kill(life)
     rmSync(this.#dir, { recursive: true, force: true })
   }
+}
+
+async function stillAlive(ms: number): Promise<'alive'> {
+  await sleep(ms)
+  return 'alive'
 }
 
 export function sleep(ms: number): Promise<void> {

@@ -10,7 +10,9 @@ afterEach(closeApps)
 const spec: AppSpec = {
   typeDefs: 'type Query { a: String } type Mutation { wait: String @durable }',
   resolvers: {
-    Mutation: { wait: async (_: unknown, __: unknown, { step }: any) => (await step.waitForEvent('go', { event: 'go' })).id },
+    Mutation: {
+      wait: async (_: unknown, __: unknown, { step }: any) => (await step.waitForEvent('go', { event: 'go' })).id,
+    },
   },
   context: ({ request, user }: any) => ({ user: user ?? request?.headers.get('x-user') ?? null }),
 }
@@ -42,8 +44,9 @@ describe.each(['Yoga', 'Envelop'] as const)('with %s', (kind) => {
       expect(await read(runId, 'eve')).toEqual(await read(UNKNOWN, 'eve'))
       const cancel = async (id: string) =>
         JSON.parse(
-          JSON.stringify((await app.ask(`mutation { cancelDurableRun(id: "${id}") { id } }`, as('eve'))).body)
-            .replaceAll(id, 'ID'),
+          JSON.stringify(
+            (await app.ask(`mutation { cancelDurableRun(id: "${id}") { id } }`, as('eve'))).body,
+          ).replaceAll(id, 'ID'),
         )
       expect(await cancel(runId)).toMatchObject({ errors: [{ extensions: { code: 'DURABLE_FORBIDDEN' } }] })
       expect(await cancel(runId)).toEqual(await cancel(UNKNOWN))
@@ -97,7 +100,9 @@ describe.each(['Yoga', 'Envelop'] as const)('with %s', (kind) => {
     const app = await createApp(kind, authorized)
     const runId = runIdOf(await app.ask('mutation { wait }', as('ada')))
     const send = 'mutation { sendDurableEvent(name: "go", id: "evt-1") }'
-    expect((await app.ask(send, as('eve'))).body).toMatchObject({ errors: [{ extensions: { code: 'DURABLE_FORBIDDEN' } }] })
+    expect((await app.ask(send, as('eve'))).body).toMatchObject({
+      errors: [{ extensions: { code: 'DURABLE_FORBIDDEN' } }],
+    })
     expect((await app.ask(send, as('ada'))).body).toEqual({ data: { sendDurableEvent: 'evt-1' } })
     expect((await app.ended(runId)).result).toEqual({ data: { wait: 'evt-1' } })
   })
@@ -108,7 +113,9 @@ describe.each(['Yoga', 'Envelop'] as const)('with %s', (kind) => {
     await app.restart()
     await app.durable.send({ name: 'go' })
     expect((await app.ended(runId)).owner).toBe('ada')
-    expect((await app.ask(`{ durableRun(id: "${runId}") { id } }`, as('eve'))).body).toEqual({ data: { durableRun: null } })
+    expect((await app.ask(`{ durableRun(id: "${runId}") { id } }`, as('eve'))).body).toEqual({
+      data: { durableRun: null },
+    })
   })
 })
 
@@ -139,7 +146,9 @@ describe.each([
       ...given,
       context: ({ request }: any) => {
         if (request.headers.get('x-anonymous')) {
-          throw new GraphQLError('Sign in', { extensions: { http: { status: 401, headers: { 'www-authenticate': 'x' } } } })
+          throw new GraphQLError('Sign in', {
+            extensions: { http: { status: 401, headers: { 'www-authenticate': 'x' } } },
+          })
         }
         if (!request.headers.get('x-user')) throw new Error('The password of the directory is 1234')
         return { user: request.headers.get('x-user') }

@@ -36,158 +36,178 @@ async function resumeCold(app: App, headers: Record<string, string>): Promise<un
 const ada = { 'x-user': 'ada' }
 const refused = { errors: [{ extensions: { code: 'DURABLE_RESUME_FAILED' } }] }
 
-describe.each(['Yoga', 'Envelop'] as const)('a context factory of %s that throws without a user', (kind: ServerKind) => {
-  const factory: AppSpec = {
-    ...whoami(({ user }) => user),
-    context: ({ request, user }: any) => {
-      if (!request) throw new Error('There is no request')
-      const name = user ?? request.headers.get('x-user')
-      if (!name) throw new GraphQLError('Sign in')
-      return { user: name }
-    },
-  }
-
-  it('refuses a cold pass that has nothing to show for itself: a resume failure, never a result', async () => {
-    const app = await createApp(kind, factory)
-    expect(await resumeCold(app, ada)).toMatchObject(refused)
-    expect(app.warnings.map(({ message }) => message)).toContainEqual(expect.stringContaining('none of the `context` options'))
-  })
-
-  it('is satisfied with the headers that the run kept', async () => {
-    const app = await createApp(kind, { ...factory, durable: { context: { headers: ['X-User'] } } })
-    expect(await resumeCold(app, ada)).toBe('ada')
-  })
-
-  it('is satisfied with what restore gives to it', async () => {
-    const context = { capture: ({ user }: any) => ({ user }), restore: ({ user }: any) => ({ user: `${user} again` }) }
-    const app = await createApp(kind, { ...factory, durable: { context } as any })
-    expect(await resumeCold(app, ada)).toBe('ada again')
-  })
-
-  it('is satisfied with the request that is made for it', async () => {
-    const context = {
-      capture: ({ user }: any) => user,
-      request: (user: string, run: any) => ({ headers: { 'x-user': `${user} of ${run.id.slice(0, 4)}` } }),
-    }
-    const app = await createApp(kind, { ...factory, durable: { context } as any })
-    expect(await resumeCold(app, ada)).toBe('ada of run_')
-  })
-
-  it('is not asked where create makes the whole context', async () => {
-    const context = { capture: ({ user }: any) => user, create: async (user: string) => ({ user: `created ${user}` }) }
-    const app = await createApp(kind, { ...factory, durable: { context } as any })
-    expect(await resumeCold(app, ada)).toBe('created ada')
-  })
-
-  it('never finds credentials that nobody named', async () => {
-    const seen: string[] = []
-    const app = await createApp(kind, {
-      ...whoami(() => 'somebody'),
-      context: ({ request }: any) => {
-        for (const [name] of request.headers) seen.push(name)
-        return {}
+describe.each(['Yoga', 'Envelop'] as const)(
+  'a context factory of %s that throws without a user',
+  (kind: ServerKind) => {
+    const factory: AppSpec = {
+      ...whoami(({ user }) => user),
+      context: ({ request, user }: any) => {
+        if (!request) throw new Error('There is no request')
+        const name = user ?? request.headers.get('x-user')
+        if (!name) throw new GraphQLError('Sign in')
+        return { user: name }
       },
-      durable: { context: { headers: ['x-user'] } },
+    }
+
+    it('refuses a cold pass that has nothing to show for itself: a resume failure, never a result', async () => {
+      const app = await createApp(kind, factory)
+      expect(await resumeCold(app, ada)).toMatchObject(refused)
+      expect(app.warnings.map(({ message }) => message)).toContainEqual(
+        expect.stringContaining('none of the `context` options'),
+      )
     })
-    const secrets = { authorization: 'Bearer secret', cookie: 'session=secret' }
-    const runId = runIdOf(await app.ask('{ whoami }', { headers: { ...ada, ...secrets } }))
-    seen.length = 0
-    await app.restart()
-    await app.durable.send({ name: 'go' })
-    await app.ended(runId)
-    expect(new Set(seen)).toEqual(new Set(['content-type', 'accept', 'x-user']))
-  })
-})
 
-describe.each(['Yoga', 'Envelop'] as const)('a context factory of %s that derives a loader from the user', (kind: ServerKind) => {
-  const factory: AppSpec = {
-    ...whoami(({ user, loader }) => `${user} ${loader()}`),
-    context: ({ request, user = request.headers.get('x-user') }: any) => ({ user, loader: () => `orders of ${user}` }),
-  }
-  const capture = ({ user }: any): unknown => ({ user })
+    it('is satisfied with the headers that the run kept', async () => {
+      const app = await createApp(kind, { ...factory, durable: { context: { headers: ['X-User'] } } })
+      expect(await resumeCold(app, ada)).toBe('ada')
+    })
 
-  it('derives it from what restore gave, which also wins over what the factory made', async () => {
-    const context = { capture, restore: async ({ user }: any) => ({ user }) }
-    const app = await createApp(kind, { ...factory, durable: { context } as any })
-    expect(await resumeCold(app, ada)).toBe('ada orders of ada')
-    const overruled = await createApp(kind, {
+    it('is satisfied with what restore gives to it', async () => {
+      const context = {
+        capture: ({ user }: any) => ({ user }),
+        restore: ({ user }: any) => ({ user: `${user} again` }),
+      }
+      const app = await createApp(kind, { ...factory, durable: { context } as any })
+      expect(await resumeCold(app, ada)).toBe('ada again')
+    })
+
+    it('is satisfied with the request that is made for it', async () => {
+      const context = {
+        capture: ({ user }: any) => user,
+        request: (user: string, run: any) => ({ headers: { 'x-user': `${user} of ${run.id.slice(0, 4)}` } }),
+      }
+      const app = await createApp(kind, { ...factory, durable: { context } as any })
+      expect(await resumeCold(app, ada)).toBe('ada of run_')
+    })
+
+    it('is not asked where create makes the whole context', async () => {
+      const context = {
+        capture: ({ user }: any) => user,
+        create: async (user: string) => ({ user: `created ${user}` }),
+      }
+      const app = await createApp(kind, { ...factory, durable: { context } as any })
+      expect(await resumeCold(app, ada)).toBe('created ada')
+    })
+
+    it('never finds credentials that nobody named', async () => {
+      const seen: string[] = []
+      const app = await createApp(kind, {
+        ...whoami(() => 'somebody'),
+        context: ({ request }: any) => {
+          for (const [name] of request.headers) seen.push(name)
+          return {}
+        },
+        durable: { context: { headers: ['x-user'] } },
+      })
+      const secrets = { authorization: 'Bearer secret', cookie: 'session=secret' }
+      const runId = runIdOf(await app.ask('{ whoami }', { headers: { ...ada, ...secrets } }))
+      seen.length = 0
+      await app.restart()
+      await app.durable.send({ name: 'go' })
+      await app.ended(runId)
+      expect(new Set(seen)).toEqual(new Set(['content-type', 'accept', 'x-user']))
+    })
+  },
+)
+
+describe.each(['Yoga', 'Envelop'] as const)(
+  'a context factory of %s that derives a loader from the user',
+  (kind: ServerKind) => {
+    const factory: AppSpec = {
       ...whoami(({ user, loader }) => `${user} ${loader()}`),
-      context: ({ user = 'nobody' }: any) => ({ user: 'from the factory', loader: () => `orders of ${user}` }),
-      durable: { context: { capture: () => 0, restore: () => ({ user: 'restored' }) } },
-    })
-    expect(await resumeCold(overruled, ada)).toBe('restored orders of restored')
-  })
-
-  it('keeps the values of what capture returned, with their types (I11)', async () => {
-    const context = {
-      capture: () => ({ since: new Date(0), ids: new Set([1n]) }),
-      restore: ({ since, ids }: any) => ({ user: `${since instanceof Date} ${ids.has(1n)}` }),
+      context: ({ request, user = request.headers.get('x-user') }: any) => ({
+        user,
+        loader: () => `orders of ${user}`,
+      }),
     }
-    const app = await createApp(kind, { ...factory, durable: { context } as any })
-    expect(await resumeCold(app, ada)).toBe('true true orders of true true')
-  })
+    const capture = ({ user }: any): unknown => ({ user })
 
-  it('tells an operation at once that what capture returned cannot be kept', async () => {
-    const app = await createApp(kind, { ...factory, durable: { context: { capture: () => ({ user: () => 1 }) } } })
-    const { body } = await app.ask('{ whoami }')
-    expect(body).toMatchObject({
-      data: { whoami: null },
-      errors: [{ path: ['whoami'], extensions: { code: 'DURABLE_NOT_SERIALIZABLE' } }],
+    it('derives it from what restore gave, which also wins over what the factory made', async () => {
+      const context = { capture, restore: async ({ user }: any) => ({ user }) }
+      const app = await createApp(kind, { ...factory, durable: { context } as any })
+      expect(await resumeCold(app, ada)).toBe('ada orders of ada')
+      const overruled = await createApp(kind, {
+        ...whoami(({ user, loader }) => `${user} ${loader()}`),
+        context: ({ user = 'nobody' }: any) => ({ user: 'from the factory', loader: () => `orders of ${user}` }),
+        durable: { context: { capture: () => 0, restore: () => ({ user: 'restored' }) } },
+      })
+      expect(await resumeCold(overruled, ada)).toBe('restored orders of restored')
     })
-    expect(body.extensions).toBeUndefined()
-  })
 
-  it('is refused while restore rejects, and carries on once it does not', async () => {
-    let down = true
-    const context = {
-      capture,
-      restore: async ({ user }: any) => {
-        if (down) throw new Error('The directory is down')
-        return { user }
-      },
-    }
-    const app = await createApp(kind, { ...factory, durable: { context } as any })
-    const runId = runIdOf(await app.ask('{ whoami }', { headers: ada }))
-    await app.restart()
-    await app.durable.send({ name: 'go' })
-    await app.clock.advance('10s')
-    expect(await app.durable.runs.get(runId)).toMatchObject({ status: 'SUSPENDED', note: 'The directory is down' })
-    down = false
-    expect((await app.ended(runId)).result).toEqual({ data: { whoami: 'ada orders of ada' } })
-  })
-})
-
-describe.each(['Yoga', 'Envelop'] as const)("a pass of %s within the user's own AsyncLocalStorage", (kind: ServerKind) => {
-  it.each(['hot', 'cold'] as const)('is entered by `enter`, %s', async (how) => {
-    const tenant = new AsyncLocalStorage<string>()
-    const spec = whoami(() => tenant.getStore())
-    const context = {
-      capture: () => tenant.getStore() ?? 'nobody',
-      enter: (captured: string, _run: unknown, next: () => any) => tenant.run(captured, next),
-    }
-    const app = await createApp(kind, { ...spec, durable: { context } as any })
-    const runId = runIdOf(await tenant.run('acme', () => app.ask('{ whoami }')))
-    if (how === 'cold') await app.restart()
-    await tenant.run('not this one', () => app.durable.send({ name: 'go' }))
-    expect((await app.ended(runId)).result).toEqual({ data: { whoami: 'acme' } })
-  })
-
-  it.each(['hot', 'cold'] as const)('knows that it is one by context.durable, %s', async (how) => {
-    const seen: unknown[] = []
-    const spec = whoami(({ durable }) => JSON.stringify(durable))
-    const app = await createApp(kind, {
-      ...spec,
-      before: [{ onExecute: ({ args }: any) => void seen.push(args.contextValue.durable) }],
-      durable: { context: { capture: () => 'kept' } },
+    it('keeps the values of what capture returned, with their types (I11)', async () => {
+      const context = {
+        capture: () => ({ since: new Date(0), ids: new Set([1n]) }),
+        restore: ({ since, ids }: any) => ({ user: `${since instanceof Date} ${ids.has(1n)}` }),
+      }
+      const app = await createApp(kind, { ...factory, durable: { context } as any })
+      expect(await resumeCold(app, ada)).toBe('true true orders of true true')
     })
-    const runId = runIdOf(await app.ask('{ whoami }'))
-    if (how === 'cold') await app.restart()
-    await app.durable.send({ name: 'go' })
-    await app.ended(runId)
-    const pass = { runId, resuming: true, captured: 'kept' }
-    expect(seen).toEqual(how === 'hot' ? [undefined, pass] : [undefined, pass, pass])
-  })
-})
+
+    it('tells an operation at once that what capture returned cannot be kept', async () => {
+      const app = await createApp(kind, { ...factory, durable: { context: { capture: () => ({ user: () => 1 }) } } })
+      const { body } = await app.ask('{ whoami }')
+      expect(body).toMatchObject({
+        data: { whoami: null },
+        errors: [{ path: ['whoami'], extensions: { code: 'DURABLE_NOT_SERIALIZABLE' } }],
+      })
+      expect(body.extensions).toBeUndefined()
+    })
+
+    it('is refused while restore rejects, and carries on once it does not', async () => {
+      let down = true
+      const context = {
+        capture,
+        restore: async ({ user }: any) => {
+          if (down) throw new Error('The directory is down')
+          return { user }
+        },
+      }
+      const app = await createApp(kind, { ...factory, durable: { context } as any })
+      const runId = runIdOf(await app.ask('{ whoami }', { headers: ada }))
+      await app.restart()
+      await app.durable.send({ name: 'go' })
+      await app.clock.advance('10s')
+      expect(await app.durable.runs.get(runId)).toMatchObject({ status: 'SUSPENDED', note: 'The directory is down' })
+      down = false
+      expect((await app.ended(runId)).result).toEqual({ data: { whoami: 'ada orders of ada' } })
+    })
+  },
+)
+
+describe.each(['Yoga', 'Envelop'] as const)(
+  "a pass of %s within the user's own AsyncLocalStorage",
+  (kind: ServerKind) => {
+    it.each(['hot', 'cold'] as const)('is entered by `enter`, %s', async (how) => {
+      const tenant = new AsyncLocalStorage<string>()
+      const spec = whoami(() => tenant.getStore())
+      const context = {
+        capture: () => tenant.getStore() ?? 'nobody',
+        enter: (captured: string, _run: unknown, next: () => any) => tenant.run(captured, next),
+      }
+      const app = await createApp(kind, { ...spec, durable: { context } as any })
+      const runId = runIdOf(await tenant.run('acme', () => app.ask('{ whoami }')))
+      if (how === 'cold') await app.restart()
+      await tenant.run('not this one', () => app.durable.send({ name: 'go' }))
+      expect((await app.ended(runId)).result).toEqual({ data: { whoami: 'acme' } })
+    })
+
+    it.each(['hot', 'cold'] as const)('knows that it is one by context.durable, %s', async (how) => {
+      const seen: unknown[] = []
+      const spec = whoami(({ durable }) => JSON.stringify(durable))
+      const app = await createApp(kind, {
+        ...spec,
+        before: [{ onExecute: ({ args }: any) => void seen.push(args.contextValue.durable) }],
+        durable: { context: { capture: () => 'kept' } },
+      })
+      const runId = runIdOf(await app.ask('{ whoami }'))
+      if (how === 'cold') await app.restart()
+      await app.durable.send({ name: 'go' })
+      await app.ended(runId)
+      const pass = { runId, resuming: true, captured: 'kept' }
+      expect(seen).toEqual(how === 'hot' ? [undefined, pass] : [undefined, pass, pass])
+    })
+  },
+)
 
 const SECRET = 'a test secret'
 
@@ -219,13 +239,19 @@ describe('the JWT plugin of Yoga', () => {
   })
 
   it('takes a token that is minted for the pass', async () => {
-    const context = { capture, request: (sub: string) => ({ headers: { authorization: `Bearer ${mint(`${sub}, resumed`)}` } }) }
+    const context = {
+      capture,
+      request: (sub: string) => ({ headers: { authorization: `Bearer ${mint(`${sub}, resumed`)}` } }),
+    }
     const app = await createApp('Yoga', { ...spec(), durable: { context } as any })
     expect(await resumeCold(app, headers)).toBe('ada, resumed')
   })
 
   it('refuses a token of somebody else', async () => {
-    const context = { capture, request: () => ({ headers: { authorization: `Bearer ${mint('eve').slice(0, -3)}abc` } }) }
+    const context = {
+      capture,
+      request: () => ({ headers: { authorization: `Bearer ${mint('eve').slice(0, -3)}abc` } }),
+    }
     const app = await createApp('Yoga', { ...spec(), durable: { context } as any })
     expect(await resumeCold(app, headers)).toMatchObject(refused)
   })

@@ -93,7 +93,9 @@ function serveEnvelop(spec: AppSpec, durable: Durable): TestServer {
   const plugins: EnvelopPlugin[] = [
     useEngine({ parse, validate, execute, subscribe }),
     useSchema(schemaOf(spec) as GraphQLSchema),
-    ...(context ? [{ onContextBuilding: ({ context: built, extendContext }: any) => extendContext(context(built)) }] : []),
+    ...(context
+      ? [{ onContextBuilding: ({ context: built, extendContext }: any) => extendContext(context(built)) }]
+      : []),
     ...(maskedErrors === false ? [] : [useMaskedErrors(maskedErrors ?? {})]),
     ...((spec.before ?? []) as EnvelopPlugin[]),
     ...own,

@@ -78,30 +78,32 @@ describe.each(['Yoga', 'Envelop'] as const)('%s', (kind) => {
       }
     })
 
-    it.each(['hot', 'cold'] as const)('masks several root fields as if they were one operation (I7, I10), %s', async (how) => {
-      const app = await createApp(kind, { ...failures, ...masking })
-      const query = `mutation M($wait: Boolean!) {
+    it.each(['hot', 'cold'] as const)(
+      'masks several root fields as if they were one operation (I7, I10), %s',
+      async (how) => {
+        const app = await createApp(kind, { ...failures, ...masking })
+        const query = `mutation M($wait: Boolean!) {
         a: plain(wait: false) b: graphql(wait: false) c: fine(wait: $wait) d: step(wait: $wait) e: plain(wait: $wait)
       }`
-      const sync = await app.ask(query, { variables: { wait: false } })
-      const runId = runIdOf(await app.ask(query, { variables: { wait: true } }))
-      if (how === 'cold') await app.restart()
-      for (let turn = 0; turn < 3; turn++) {
-        await app.durable.send({ name: 'go' })
-        await app.clock.advance('5s')
-      }
-      expect(JSON.parse(JSON.stringify((await app.ended(runId)).result))).toEqual(sync.body)
-    })
+        const sync = await app.ask(query, { variables: { wait: false } })
+        const runId = runIdOf(await app.ask(query, { variables: { wait: true } }))
+        if (how === 'cold') await app.restart()
+        for (let turn = 0; turn < 3; turn++) {
+          await app.durable.send({ name: 'go' })
+          await app.clock.advance('5s')
+        }
+        expect(JSON.parse(JSON.stringify((await app.ended(runId)).result))).toEqual(sync.body)
+      },
+    )
 
     it('keeps the entries of pending fields, with code and runId', async () => {
       const app = await createApp(kind, { ...failures, ...masking })
       const answer = await app.ask('mutation { a: plain(wait: false) b: fine(wait: true) c: fine(wait: false) }')
       const runId = runIdOf(answer)
       const code = (error: any): unknown => error.extensions?.code
-      expect(answer.body.errors?.filter((error) => code(error) === 'DURABLE_DEFERRED').map(({ path }) => path)).toEqual([
-        ['b'],
-        ['c'],
-      ])
+      expect(answer.body.errors?.filter((error) => code(error) === 'DURABLE_DEFERRED').map(({ path }) => path)).toEqual(
+        [['b'], ['c']],
+      )
       expect(answer.body.errors).toHaveLength(3)
       expect(answer.body.data).toEqual({ a: null, b: null, c: null })
       for (const error of answer.body.errors?.slice(1) ?? []) expect(error.extensions?.['runId']).toBe(runId)

@@ -48,20 +48,23 @@ describe('an operation with @defer', () => {
     expect(calls.filter((call) => call === 'one')).toHaveLength(1)
   })
 
-  it.each(['hot', 'cold'] as const)('tells of the run in the part that waits, and stores the whole, %s', async (how) => {
-    const calls: string[] = []
-    const app = await createApp('Yoga', spec(calls))
-    const { response, text } = await ask(app, '{ fast me { ... @defer { slow } } }')
-    await app.clock.advance('2s')
-    expect(response.status).toBe(200)
-    const [runId] = (await text).match(/run_\w+/) ?? []
-    expect(await text).toContain('DURABLE_DEFERRED')
-    expect(runId).toBeDefined()
-    if (how === 'cold') await app.restart()
-    await app.durable.send({ name: 'go' })
-    expect((await app.ended(runId ?? '')).result).toEqual({ data: { fast: 'fast', me: { slow: 'slow' } } })
-    expect(calls.filter((call) => call === 'two')).toHaveLength(1)
-  })
+  it.each(['hot', 'cold'] as const)(
+    'tells of the run in the part that waits, and stores the whole, %s',
+    async (how) => {
+      const calls: string[] = []
+      const app = await createApp('Yoga', spec(calls))
+      const { response, text } = await ask(app, '{ fast me { ... @defer { slow } } }')
+      await app.clock.advance('2s')
+      expect(response.status).toBe(200)
+      const [runId] = (await text).match(/run_\w+/) ?? []
+      expect(await text).toContain('DURABLE_DEFERRED')
+      expect(runId).toBeDefined()
+      if (how === 'cold') await app.restart()
+      await app.durable.send({ name: 'go' })
+      expect((await app.ended(runId ?? '')).result).toEqual({ data: { fast: 'fast', me: { slow: 'slow' } } })
+      expect(calls.filter((call) => call === 'two')).toHaveLength(1)
+    },
+  )
 })
 
 describe('a subscription', () => {
@@ -75,7 +78,10 @@ describe('a subscription', () => {
     expect(app.writes.filter((what) => what !== 'beat')).toHaveLength(before)
     return [...text.matchAll(/^data: (\{.*)$/gm)].map(([, data]) => JSON.parse(data ?? ''))
   }
-  const ticks = (resolve: (n: number, context: any) => unknown, source: (context: any) => unknown = () => {}): AppSpec => ({
+  const ticks = (
+    resolve: (n: number, context: any) => unknown,
+    source: (context: any) => unknown = () => {},
+  ): AppSpec => ({
     typeDefs: 'type Query { a: String } type Subscription { ticks: Int }',
     resolvers: {
       Subscription: {
@@ -92,16 +98,24 @@ describe('a subscription', () => {
   })
 
   it('passes untouched', async () => {
-    expect(await subscribe(ticks((n) => n * 10), 'subscription { ticks }')).toEqual([
-      { data: { ticks: 10 } },
-      { data: { ticks: 20 } },
-    ])
+    expect(
+      await subscribe(
+        ticks((n) => n * 10),
+        'subscription { ticks }',
+      ),
+    ).toEqual([{ data: { ticks: 10 } }, { data: { ticks: 20 } }])
   })
 
   it.each([
     ['the resolver', ticks((_n, { step }) => step.run('one', () => 1))],
     ['the resolver, by the imported step', ticks(() => importedStep.run('one', () => 1))],
-    ['the source stream', ticks((n) => n, ({ step }) => step.sleep('nap', '1s'))],
+    [
+      'the source stream',
+      ticks(
+        (n) => n,
+        ({ step }) => step.sleep('nap', '1s'),
+      ),
+    ],
   ])('is no place for a tool: in %s it is DURABLE_STEP_MISUSED', async (_where, spec) => {
     const events = await subscribe(spec, 'subscription { ticks }')
     expect(events.length).toBeGreaterThan(0)

@@ -39,43 +39,51 @@ async function serve(kind: 'Yoga' | 'Envelop', place: 'before' | 'after', identi
 
 describe.each(['Yoga', 'Envelop'] as const)('%s', (kind) => {
   describe.each(['before', 'after'] as const)('with a rate limiter registered %s the plugin', (place) => {
-    it.each(['hot', 'cold'] as const)('tries a refused pass again, with backoff, until it gets through, %s', async (how) => {
-      // Each minute has a budget of one pass; the first is used up by somebody else.
-      const app = await serve(kind, place, ({ clock }) => `minute-${Math.floor(clock.now() / 60_000)}`)
-      const start = app.clock.now()
-      const first = runIdOf(await app.ask('mutation { nap }'))
-      await app.clock.advance('1s')
-      const runId = runIdOf(await app.ask('mutation { nap }'))
-      if (how === 'cold') await app.restart()
-      for (const id of [first, runId]) {
-        await app.durable.send({ name: 'go' })
-        expect((await app.ended(id)).result).toEqual({ data: { nap: 'rested' } })
-      }
-      const refusals = app.warnings.filter(({ details }) => details.runId === runId)
-      expect(refusals.length).toBeGreaterThan(2)
-      expect(refusals.length).toBeLessThan(8)
-      expect(app.clock.now() - start).toBeGreaterThanOrEqual(60_000)
-    })
+    it.each(['hot', 'cold'] as const)(
+      'tries a refused pass again, with backoff, until it gets through, %s',
+      async (how) => {
+        // Each minute has a budget of one pass; the first is used up by somebody else.
+        const app = await serve(kind, place, ({ clock }) => `minute-${Math.floor(clock.now() / 60_000)}`)
+        const start = app.clock.now()
+        const first = runIdOf(await app.ask('mutation { nap }'))
+        await app.clock.advance('1s')
+        const runId = runIdOf(await app.ask('mutation { nap }'))
+        if (how === 'cold') await app.restart()
+        for (const id of [first, runId]) {
+          await app.durable.send({ name: 'go' })
+          expect((await app.ended(id)).result).toEqual({ data: { nap: 'rested' } })
+        }
+        const refusals = app.warnings.filter(({ details }) => details.runId === runId)
+        expect(refusals.length).toBeGreaterThan(2)
+        expect(refusals.length).toBeLessThan(8)
+        expect(app.clock.now() - start).toBeGreaterThanOrEqual(60_000)
+      },
+    )
 
-    it.each(['hot', 'cold'] as const)('fails a run that is refused for ever, and shows no refusal to its client, %s', async (how) => {
-      const app = await serve(kind, place, () => 'always-the-same')
-      runIdOf(await app.ask('mutation { nap }'))
-      await app.clock.advance('1s')
-      const runId = runIdOf(await app.ask('mutation { nap }'))
-      if (how === 'cold') await app.restart()
-      await app.durable.send({ name: 'go' })
-      const run = await app.ended(runId, '30s')
-      expect(run.status).toBe('FAILED')
-      expect(run.result).toEqual({
-        data: null,
-        errors: [
-          { message: 'The operation could not be carried on.', extensions: { code: 'DURABLE_RESUME_FAILED', runId } },
-        ],
-      })
-      expect(run.note).toMatch(/without executing the operation.*too often/i)
-      const failures = app.warnings.filter(({ details }) => details.runId === runId).map(({ details }) => details.failures)
-      expect(failures).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
-    })
+    it.each(['hot', 'cold'] as const)(
+      'fails a run that is refused for ever, and shows no refusal to its client, %s',
+      async (how) => {
+        const app = await serve(kind, place, () => 'always-the-same')
+        runIdOf(await app.ask('mutation { nap }'))
+        await app.clock.advance('1s')
+        const runId = runIdOf(await app.ask('mutation { nap }'))
+        if (how === 'cold') await app.restart()
+        await app.durable.send({ name: 'go' })
+        const run = await app.ended(runId, '30s')
+        expect(run.status).toBe('FAILED')
+        expect(run.result).toEqual({
+          data: null,
+          errors: [
+            { message: 'The operation could not be carried on.', extensions: { code: 'DURABLE_RESUME_FAILED', runId } },
+          ],
+        })
+        expect(run.note).toMatch(/without executing the operation.*too often/i)
+        const failures = app.warnings
+          .filter(({ details }) => details.runId === runId)
+          .map(({ details }) => details.failures)
+        expect(failures).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+      },
+    )
   })
 
   it('counts refusals in a row only: a run that gets through now and then is carried on', async () => {

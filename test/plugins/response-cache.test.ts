@@ -85,25 +85,31 @@ describe.each(['before', 'after'] as const)('a response cache registered %s the 
     expect(sets).toEqual([{ data: { stepped: 'stepped' }, ttl: HOUR }])
   })
 
-  it.each(['{ nap }', '{ hello nap }', '{ deep { id nap } }'])('never keeps the deferred payload of %s', async (query) => {
-    const { app, sets } = await serve(place)
-    const first = await app.ask(query)
-    const second = await app.ask(query)
-    expect([first.status, second.status]).toEqual([202, 202])
-    expect(runIdOf(first)).not.toBe(runIdOf(second))
-    expect(sets).toEqual([])
-  })
+  it.each(['{ nap }', '{ hello nap }', '{ deep { id nap } }'])(
+    'never keeps the deferred payload of %s',
+    async (query) => {
+      const { app, sets } = await serve(place)
+      const first = await app.ask(query)
+      const second = await app.ask(query)
+      expect([first.status, second.status]).toEqual([202, 202])
+      expect(runIdOf(first)).not.toBe(runIdOf(second))
+      expect(sets).toEqual([])
+    },
+  )
 
-  it.each(['hot', 'cold', 'crashed'] as const)('keeps nothing but whole responses of a run that goes on, %s', async (how) => {
-    const { app, sets } = await serve(place)
-    const runId = runIdOf(await app.ask('{ hello nap }'))
-    if (how === 'cold') await app.restart()
-    if (how === 'crashed') await app.crash()
-    expect((await app.ended(runId, '30m')).result).toEqual({ data: { hello: 'world', nap: 'rested' } })
-    for (const { data } of sets) expect(data).toEqual({ hello: 'world', nap: 'rested' })
-    const result = await app.fetch(`/graphql/runs/${runId}`)
-    expect([result.status, await result.json()]).toEqual([200, { data: { hello: 'world', nap: 'rested' } }])
-  })
+  it.each(['hot', 'cold', 'crashed'] as const)(
+    'keeps nothing but whole responses of a run that goes on, %s',
+    async (how) => {
+      const { app, sets } = await serve(place)
+      const runId = runIdOf(await app.ask('{ hello nap }'))
+      if (how === 'cold') await app.restart()
+      if (how === 'crashed') await app.crash()
+      expect((await app.ended(runId, '30m')).result).toEqual({ data: { hello: 'world', nap: 'rested' } })
+      for (const { data } of sets) expect(data).toEqual({ hello: 'world', nap: 'rested' })
+      const result = await app.fetch(`/graphql/runs/${runId}`)
+      expect([result.status, await result.json()]).toEqual([200, { data: { hello: 'world', nap: 'rested' } }])
+    },
+  )
 
   it('answers a polled durableRun with what it is now', async () => {
     const { app, sets } = await serve(place)

@@ -71,7 +71,12 @@ describe('a run whose operation is not valid any more', () => {
   it.each([
     ['the field is gone', '{ work }', schema('x', 'String', 'other'), 'Cannot query field "work" on type "Query"'],
     ['the field got a selection', '{ work }', schema('x', 'Query'), 'must have a selection of subfields'],
-    ['an argument is gone', '{ work(n: 1) }', createSchema({ typeDefs: 'type Query { work: String }' }), 'Unknown argument "n"'],
+    [
+      'an argument is gone',
+      '{ work(n: 1) }',
+      createSchema({ typeDefs: 'type Query { work: String }' }),
+      'Unknown argument "n"',
+    ],
   ])('fails with the reason: %s', async (_what, query, next, reason) => {
     const { app, runId } = await started({ schema: schema('first') }, query)
     await app.restart({ schema: next })

@@ -30,7 +30,8 @@ const approval = (log: string[] = []): AppSpec => ({
       value: async (_: unknown, __: unknown, { step }: any) => (await step.sleep('two hours', '2h'), 'strict'),
     },
     Order: {
-      label: ({ id }: any, __: unknown, { step }: any) => step.run('label', () => (log.push(`label ${id}`), `label-${id}`)),
+      label: ({ id }: any, __: unknown, { step }: any) =>
+        step.run('label', () => (log.push(`label ${id}`), `label-${id}`)),
       carrier: async ({ id }: any, __: unknown, { step }: any) =>
         (await step.waitForEvent('carrier', { event: 'carrier', match: { id } })).data.name,
     },
@@ -85,7 +86,14 @@ describe.each(['Yoga', 'Envelop'] as const)('a server with %s', (kind) => {
     const app = await createApp(kind, approval(log))
     const { body, status } = await app.ask('{ orders { id label } }')
     expect(status).toBe(200)
-    expect(body).toEqual({ data: { orders: [{ id: '1', label: 'label-1' }, { id: '2', label: 'label-2' }] } })
+    expect(body).toEqual({
+      data: {
+        orders: [
+          { id: '1', label: 'label-1' },
+          { id: '2', label: 'label-2' },
+        ],
+      },
+    })
   })
 
   it('writes nothing and adds nothing for an operation without steps (I8)', async () => {
@@ -100,7 +108,9 @@ describe.each(['Yoga', 'Envelop'] as const)('a server with %s', (kind) => {
 
   it('gives the fields that do not wait, and an entry for each that does, at any depth', async () => {
     const app = await createApp(kind, approval())
-    const answer = await app.ask('{ hello me { name first: report ...Again } } fragment Again on User { second: report }')
+    const answer = await app.ask(
+      '{ hello me { name first: report ...Again } } fragment Again on User { second: report }',
+    )
     const runId = runIdOf(answer)
     expect(answer.body.data).toEqual({ hello: 'world', me: { name: 'Ada', first: null, second: null } })
     expect(answer.body.errors?.map(({ path, extensions }) => ({ path, extensions }))).toEqual(

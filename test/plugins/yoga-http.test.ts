@@ -42,33 +42,36 @@ const get = async (app: App, path: string, init?: RequestInit) => {
 }
 
 describe('the deferred payload', () => {
-  it.each(['application/json', 'application/graphql-response+json'])('is a 202 that says where to go on, as %s', async (accept) => {
-    const app = await createApp('Yoga', spec)
-    const answer = await app.ask('mutation { a b }', { headers: { accept } })
-    const runId = runIdOf(answer)
-    expect(answer.status).toBe(202)
-    expect(answer.headers.get('content-type')).toBe(`${accept}; charset=utf-8`)
-    expect(answer.headers.get('location')).toBe(`/graphql/runs/${runId}`)
-    expect(answer.headers.get('retry-after')).toBe('1')
-    expect(answer.headers.get('cache-control')).toBe('no-store')
-    const entry = (key: string) => ({
-      message: expect.stringContaining('still running'),
-      path: [key],
-      extensions: { code: 'DURABLE_DEFERRED', runId },
-    })
-    expect(answer.body).toEqual({
-      data: { a: null, b: null },
-      errors: [entry('a'), entry('b')],
-      extensions: {
-        runId,
-        durable: {
-          status: 'SUSPENDED',
-          retryAfterMs: 1000,
-          waitingOn: [{ path: ['a'], step: 'go', kind: 'EVENT', event: 'go' }],
+  it.each(['application/json', 'application/graphql-response+json'])(
+    'is a 202 that says where to go on, as %s',
+    async (accept) => {
+      const app = await createApp('Yoga', spec)
+      const answer = await app.ask('mutation { a b }', { headers: { accept } })
+      const runId = runIdOf(answer)
+      expect(answer.status).toBe(202)
+      expect(answer.headers.get('content-type')).toBe(`${accept}; charset=utf-8`)
+      expect(answer.headers.get('location')).toBe(`/graphql/runs/${runId}`)
+      expect(answer.headers.get('retry-after')).toBe('1')
+      expect(answer.headers.get('cache-control')).toBe('no-store')
+      const entry = (key: string) => ({
+        message: expect.stringContaining('still running'),
+        path: [key],
+        extensions: { code: 'DURABLE_DEFERRED', runId },
+      })
+      expect(answer.body).toEqual({
+        data: { a: null, b: null },
+        errors: [entry('a'), entry('b')],
+        extensions: {
+          runId,
+          durable: {
+            status: 'SUSPENDED',
+            retryAfterMs: 1000,
+            waitingOn: [{ path: ['a'], step: 'go', kind: 'EVENT', event: 'go' }],
+          },
         },
-      },
-    })
-  })
+      })
+    },
+  )
 
   it('names when a sleep ends, and asks to come back by then, in a minute at most', async () => {
     const app = await createApp('Yoga', spec)
@@ -113,7 +116,10 @@ describe('the deferred payload', () => {
     expect(response.headers.get('location')).toBeNull()
     const [nap, hello, mutation] = response.body
     expect(hello).toEqual({ data: { hello: 'world' } })
-    for (const [body, key] of [[nap, 'nap'], [mutation, 'a']]) {
+    for (const [body, key] of [
+      [nap, 'nap'],
+      [mutation, 'a'],
+    ]) {
       const { runId, durable, ...rest } = body.extensions
       expect(runId).toMatch(/^run_/)
       expect(rest).toEqual({})
@@ -128,23 +134,26 @@ describe('the deferred payload', () => {
 })
 
 describe('GET {path}/{runId}', () => {
-  it.each(['hot', 'cold'] as const)("answers 202 before the end, and the operation's own response after it, %s", async (how) => {
-    const app = await createApp('Yoga', spec)
-    const runId = runIdOf(await app.ask('{ hello nap }'))
-    const pending = await get(app, `/graphql/runs/${runId}`)
-    expect(pending.status).toBe(202)
-    expect(pending.headers.get('retry-after')).toBe('60')
-    expect(pending.headers.get('cache-control')).toBe('no-store')
-    expect(pending.body).toMatchObject({ data: null, extensions: { runId, durable: { retryAfterMs: 60_000 } } })
-    if (how === 'cold') await app.restart()
-    await app.ended(runId)
-    const ended = await get(app, `/graphql/runs/${runId}`)
-    expect(ended.status).toBe(200)
-    expect(ended.headers.get('content-type')).toBe('application/json; charset=utf-8')
-    expect(ended.headers.get('cache-control')).toBe('no-store')
-    expect(ended.headers.get('retry-after')).toBeNull()
-    expect(ended.body).toEqual({ data: { hello: 'world', nap: 'rested' } })
-  })
+  it.each(['hot', 'cold'] as const)(
+    "answers 202 before the end, and the operation's own response after it, %s",
+    async (how) => {
+      const app = await createApp('Yoga', spec)
+      const runId = runIdOf(await app.ask('{ hello nap }'))
+      const pending = await get(app, `/graphql/runs/${runId}`)
+      expect(pending.status).toBe(202)
+      expect(pending.headers.get('retry-after')).toBe('60')
+      expect(pending.headers.get('cache-control')).toBe('no-store')
+      expect(pending.body).toMatchObject({ data: null, extensions: { runId, durable: { retryAfterMs: 60_000 } } })
+      if (how === 'cold') await app.restart()
+      await app.ended(runId)
+      const ended = await get(app, `/graphql/runs/${runId}`)
+      expect(ended.status).toBe(200)
+      expect(ended.headers.get('content-type')).toBe('application/json; charset=utf-8')
+      expect(ended.headers.get('cache-control')).toBe('no-store')
+      expect(ended.headers.get('retry-after')).toBeNull()
+      expect(ended.body).toEqual({ data: { hello: 'world', nap: 'rested' } })
+    },
+  )
 
   it('answers with the status and headers that the operation would have had (I7)', async () => {
     const app = await createApp('Yoga', spec)
@@ -198,18 +207,24 @@ describe('GET {path}/{runId}', () => {
     expect((await app.ended(runId)).status).toBe('COMPLETED')
   })
 
-  it.each(['run_00000000000000000000000000000000', 'run_', 'nothing', '%', '..%2f..', "run_' or 1=1", 'run_%00', `run_${'a'.repeat(5000)}`])(
-    'is 404 for an id that is unknown or malformed: %s',
-    async (id) => {
-      const app = await createApp('Yoga', spec)
-      const unknown = await get(app, '/graphql/runs/run_ffffffffffffffffffffffffffffffff')
-      const answer = await get(app, `/graphql/runs/${id}`)
-      expect(answer.status).toBe(404)
-      expect(answer.body).toEqual(unknown.body)
-      expect([...answer.headers]).toEqual([...unknown.headers])
-      expect(answer.headers.get('cache-control')).toBe('no-store')
-    },
-  )
+  it.each([
+    'run_00000000000000000000000000000000',
+    'run_',
+    'nothing',
+    '%',
+    '..%2f..',
+    "run_' or 1=1",
+    'run_%00',
+    `run_${'a'.repeat(5000)}`,
+  ])('is 404 for an id that is unknown or malformed: %s', async (id) => {
+    const app = await createApp('Yoga', spec)
+    const unknown = await get(app, '/graphql/runs/run_ffffffffffffffffffffffffffffffff')
+    const answer = await get(app, `/graphql/runs/${id}`)
+    expect(answer.status).toBe(404)
+    expect(answer.body).toEqual(unknown.body)
+    expect([...answer.headers]).toEqual([...unknown.headers])
+    expect(answer.headers.get('cache-control')).toBe('no-store')
+  })
 
   it.each(['-1', 'soon', '', 'NaN', 'Infinity', '1e999'])('refuses wait=%s', async (wait) => {
     const app = await createApp('Yoga', spec)

@@ -1,18 +1,15 @@
-import { envelop, useEngine, useSchema } from '@envelop/core'
-import { execute, parse, subscribe, validate } from 'graphql'
 import type { ExecutionResult } from 'graphql'
-import { useDurable } from '../../plugins/envelop.ts'
-import { createDurable } from '../../src/index.ts'
 import { memoryStore } from '../../src/memory.ts'
 import type { MemorySession, MemoryStore } from '../../src/store/memory/store.ts'
-import type { CommitReceipt, RunCommit, RunView, Store } from '../../src/store/store.ts'
+import type { CommitReceipt, RunCommit, RunView } from '../../src/store/store.ts'
 import { createTestClock } from '../../src/testing.ts'
 import type { TestClock } from '../../src/testing.ts'
 import type { Clock, Timer } from '../../src/core/clock.ts'
-import type { Durable, DurableOptions } from '../../src/types.ts'
+import type { DurableOptions } from '../../src/types.ts'
 import { EVENT_NAMES } from './program.ts'
 import type { Branch } from './program.ts'
 import { Pass } from './pass.ts'
+import { Process } from './process.ts'
 import { DOCUMENTS, schema } from './schema.ts'
 
 /** One run of a random operation, and everything that happens to it. */
@@ -46,13 +43,6 @@ const SEND_EVERY_MS = 700
 /** Virtual time that no program needs. */
 const GIVE_UP_MS = 20 * 60_000
 
-/** A process's life: its durable, on a clock that dies with it. */
-interface Life {
-  readonly durable: Durable
-  readonly operate: (pass: Pass) => Promise<ExecutionResult>
-  readonly hasCrashed: () => boolean
-}
-
 export class World {
   readonly plan: Plan
   readonly clock: TestClock
@@ -64,7 +54,7 @@ export class World {
   executions = 0
   runId: string | null = null
   readonly #store: MemoryStore
-  #armed: { left: number; phase: 'before' | 'after'; crash: () => void } | null = null
+  #armed: { left: number; phase: 'before' | 'after'; process: Process } | null = null
   readonly #working = new Set<Timer>()
   #crashes = 0
 
@@ -79,7 +69,7 @@ export class World {
     const read = (): Promise<RunView | null> =>
       this.runId === null ? Promise.resolve(null) : observer.read(this.runId, { journal: true, result: true, input: true })
     let result: ExecutionResult | null = null
-    let life: Life | null = null
+    let life: Process | null = null
     const giveUpAt = this.clock.now() + GIVE_UP_MS
     let sendAt = this.clock.now() + SEND_EVERY_MS
     let sent = 0
@@ -88,7 +78,7 @@ export class World {
         this.violations.push(`I4: the run has not ended: ${JSON.stringify((await read())?.run)}`)
         break
       }
-      if (!life || life.hasCrashed()) {
+      if (!life || life.crashed) {
         const view = await read()
         for (const { key } of view?.journal ?? []) this.committed.add(key)
         life = await this.#begin()
@@ -97,7 +87,7 @@ export class World {
           this.idempotencyKeys.clear()
           this.passes.length = 0
           this.runId = null
-          life.operate(this.pass()).then(
+          life.execute(DOCUMENTS[this.plan.kind], { pass: this.pass(life.clock) }).then(
             (answer) => (answer.extensions?.['runId'] === undefined ? (result ??= answer) : undefined),
             (error: unknown) => this.violations.push(`the request failed: ${String(error)}`),
           )
@@ -108,7 +98,7 @@ export class World {
       if (this.clock.now() >= sendAt) {
         sendAt += SEND_EVERY_MS
         const events = EVENT_NAMES.map((name) => ({ name, data: ++sent }))
-        if (!life.hasCrashed()) life.durable.send(events).catch((error: unknown) => this.violations.push(`send: ${String(error)}`))
+        if (!life.crashed) life.durable.send(events).catch((error: unknown) => this.violations.push(`send: ${String(error)}`))
       }
       const stored = (await read())?.result
       if (stored) result = (JSON.parse(stored) as { result: ExecutionResult }).result
@@ -152,7 +142,7 @@ export class World {
   }
 
   /** A pass of the operation that adopts nothing: the foreground's, or a cold one. */
-  pass(clock: Clock = this.clock): Pass {
+  pass(clock: Clock): Pass {
     const pass = new Pass(this, clock)
     this.passes.push(pass)
     return pass
@@ -169,67 +159,37 @@ export class World {
     })
   }
 
-  async #begin(options: DurableOptions = {}): Promise<Life> {
+  async #begin(options: DurableOptions = {}): Promise<Process> {
     const { plan } = this
-    const { clock, kill } = mortalClock(this.clock)
-    let session: MemorySession | null = null
-    let crashed = false
-    const store: Store = {
-      name: 'memory',
-      connect: async (connectOptions) => {
-        session = await this.#store.connect(connectOptions)
-        return { ...session, commit: (batch) => this.#watchCommit(session!, batch) }
-      },
-    }
-    const durable = createDurable<{ pass: Pass }>({
-      store,
-      clock,
-      schema: false,
-      hold: plan.hold,
-      deferAfter: plan.deferAfter,
-      hot: plan.hotMs === null ? { runs: 0 } : { ttl: plan.hotMs },
-      worker: { lease: LEASE_MS, pollInterval: 500 },
-      context: { restore: () => ({ pass: this.pass(clock) }) },
-      onWarning: (message, details) => void this.violations.push(`warned: ${message} ${JSON.stringify(details)}`),
-      ...options,
+    const process = new Process({
+      store: this.#store,
+      clock: this.clock,
+      schema,
+      wrap: (session) => ({ commit: (batch) => this.#watchCommit(session, batch) }),
+      durable: (clock) => ({
+        hold: plan.hold,
+        deferAfter: plan.deferAfter,
+        hot: plan.hotMs === null ? { runs: 0 } : { ttl: plan.hotMs },
+        worker: { lease: LEASE_MS, pollInterval: 500 },
+        context: { restore: () => ({ pass: this.pass(clock) }) },
+        onWarning: (message, details) => {
+          if (!message.endsWith('used up its attempts.')) this.violations.push(`${message} ${JSON.stringify(details)}`)
+        },
+        ...options,
+      }),
     })
-    const getEnveloped: ReturnType<typeof envelop> = envelop({
-      plugins: [
-        useEngine({ parse, validate, execute, subscribe }),
-        useSchema(schema),
-        useDurable(durable, { getEnveloped: () => getEnveloped }),
-      ],
-    })
-    await durable.start()
+    await process.durable.start()
     const crash = plan.crashes[this.#crashes]
-    this.#armed = crash
-      ? {
-          left: crash.commit,
-          phase: crash.phase,
-          crash: () => {
-            crashed = true
-            this.#crashes++
-            session?.crash()
-            kill()
-          },
-        }
-      : null
-    return {
-      durable,
-      hasCrashed: () => crashed,
-      operate: async (pass) => {
-        const { contextFactory, execute } = getEnveloped({ pass })
-        const contextValue = await contextFactory()
-        return (await execute({ schema, document: DOCUMENTS[plan.kind], contextValue })) as ExecutionResult
-      },
-    }
+    this.#armed = crash ? { left: crash.commit, phase: crash.phase, process } : null
+    return process
   }
 
   #onCommit(phase: 'before' | 'after', what: string): void {
     if (what !== 'commit' || this.#armed?.phase !== phase || --this.#armed.left > 0) return
-    const { crash } = this.#armed
+    const { process } = this.#armed
     this.#armed = null
-    crash()
+    this.#crashes++
+    process.crash()
   }
 
   async #watchCommit(session: MemorySession, batch: readonly RunCommit[]): Promise<CommitReceipt> {
@@ -248,36 +208,5 @@ export class World {
       const next = this.passes[index + 1]
       if (next && !this.plan.pauses) this.violations.push(...pass.divergences(next))
     }
-  }
-}
-
-/** Its timers end with the process that set them. */
-function mortalClock(clock: TestClock): { clock: Clock; kill: () => void } {
-  const timers = new Set<Timer>()
-  let dead = false
-  return {
-    clock: {
-      now: () => clock.now(),
-      random: () => clock.random(),
-      randomId: () => clock.randomId(),
-      setTimeout(callback, delayMs) {
-        if (dead) return { cancel: () => {} }
-        const timer = clock.setTimeout(() => {
-          timers.delete(timer)
-          callback()
-        }, delayMs)
-        timers.add(timer)
-        return {
-          cancel() {
-            timers.delete(timer)
-            timer.cancel()
-          },
-        }
-      },
-    },
-    kill() {
-      dead = true
-      for (const timer of timers) timer.cancel()
-    },
   }
 }

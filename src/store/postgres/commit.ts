@@ -1,4 +1,14 @@
-import type { CommitReceipt, NewRun, NewWait, NextState, RunCommit, RunEnding, RunRecord, RunStatus } from '../store.ts'
+import type {
+  CommitReceipt,
+  Conflict,
+  NewRun,
+  NewWait,
+  NextState,
+  RunCommit,
+  RunEnding,
+  RunRecord,
+  RunStatus,
+} from '../store.ts'
 import { StoreError } from '../store.ts'
 import { leafOf } from './leaf.ts'
 import type { Caller } from './session.ts'
@@ -10,7 +20,8 @@ const LOOKS = 3
 
 export async function commit(caller: Caller, batch: readonly RunCommit[]): Promise<CommitReceipt> {
   const accepted = new Map<string, { readonly signalled: boolean }>()
-  if (batch.length === 0) return { at: await caller.time(), accepted }
+  const conflicts = new Map<string, Conflict>()
+  if (batch.length === 0) return { at: await caller.time(), accepted, conflicts }
   assertOnePartARun(batch)
   caller.clock.see(batch)
   let at = 0
@@ -18,12 +29,15 @@ export async function commit(caller: Caller, batch: readonly RunCommit[]): Promi
   for (let look = 0; look < LOOKS && parts.length > 0; look++) {
     const rows = await writeParts(caller, parts)
     at = rows[0]?.at ?? at
-    for (const { id, accepted: isAccepted, signalled } of rows) if (isAccepted) accepted.set(id, { signalled })
+    for (const { id, accepted: isAccepted, signalled, conflictId, fingerprint } of rows) {
+      if (isAccepted) accepted.set(id, { signalled })
+      else if (conflictId !== null && fingerprint !== null) conflicts.set(id, { runId: conflictId, fingerprint })
+    }
     const unseen = new Set(rows.filter(({ seen }) => !seen).map(({ id }) => id))
     parts = parts.filter(({ runId, create }) => create !== null && unseen.has(runId))
   }
   hintAt(caller, batch, accepted)
-  return { at, accepted }
+  return { at, accepted, conflicts }
 }
 
 /** The receipt speaks for a run as a whole, and so two parts of one run could not be told apart in it. */
@@ -95,6 +109,8 @@ function writeParts(caller: Caller, parts: readonly RunCommit[]): Promise<sql.Co
         opens.map(({ keep }) => keep ?? false),
         closes.map(({ runId }) => runId),
         closes.map(({ key }) => key),
+        ofNew(({ idempotency }) => idempotency?.key ?? null),
+        ofNew(({ idempotency }) => idempotency?.fingerprint ?? null),
       ),
     ),
   )

@@ -53,8 +53,8 @@ type Undispatched = NewEvent & { readonly n: number }
 async function dispatch(caller: Caller, events: readonly Undispatched[]): Promise<string[]> {
   if (events.length === 0) return []
   const concerned = events.flatMap(({ name, data }) => {
-    const leaves = leavesOf(JSON.parse(data))
-    return leaves === null ? [{ name, leaf: null }] : leaves.map((leaf) => ({ name, leaf }))
+    const leaves: readonly (string | null)[] = leavesOf(JSON.parse(data)) ?? [null]
+    return leaves.map((leaf) => ({ name, leaf }))
   })
   const numbers = events.map(({ n }) => n)
   const waits = await caller.send('look', () =>

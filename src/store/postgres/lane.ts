@@ -1,5 +1,4 @@
-import pg from 'pg'
-import type { Pool, PoolClient, PoolConfig, QueryResultRow } from 'pg'
+import { Pool, type PoolClient, type PoolConfig, type QueryResultRow, types } from 'pg'
 import { toStoreError } from './errors.ts'
 import { inSchema, type Statement } from './sql/statement.ts'
 import { fromText, toText } from './text.ts'
@@ -47,7 +46,7 @@ export class Lane implements Connection {
   constructor(options: LaneOptions) {
     this.#options = options
     const { config, name, size, timeoutMs } = options
-    this.#pool = new pg.Pool({
+    this.#pool = new Pool({
       ...config,
       application_name: `graphql-durable ${name}`,
       max: size,
@@ -60,7 +59,7 @@ export class Lane implements Connection {
       maxUses: Number.POSITIVE_INFINITY,
       allowExitOnIdle: false,
       types: { getTypeParser },
-      // oxlint-disable-next-line promise/prefer-await-to-callbacks -- the driver's own hook
+      // oxlint-disable-next-line promise/no-callback-in-promise -- the driver's hook knows no promises
       verify: (client, done) => void this.#prepare(client).then(() => done(), done),
     })
     this.#pool.on('error', () => options.onLost?.())
@@ -158,7 +157,7 @@ const INT8 = 20
 
 /** Instants and counts are far below 2^53. */
 function getTypeParser(oid: number, format?: 'text' | 'binary'): unknown {
-  return oid === INT8 ? Number : pg.types.getTypeParser(oid, format)
+  return oid === INT8 ? Number : types.getTypeParser(oid, format)
 }
 
 function streamOf(client: PoolClient): { destroy(): void } {

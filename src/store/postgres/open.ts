@@ -4,8 +4,6 @@ import { keyOf } from './presence.ts'
 import * as sql from './sql/schema.ts'
 import { quoteIdentifier } from './sql/statement.ts'
 
-const OLDEST_SERVER = 140_000
-
 /**
  * Brings the schema to the current version. Where it is, nothing is locked, and no privilege is needed beyond reading:
  * a role that owns the schema may migrate, and one that only uses it may run.
@@ -18,7 +16,7 @@ export async function migrate(lane: Lane, schema: string): Promise<void> {
     // Read again: while this process waited for the lock, another may have done it.
     const version = await readVersion(connection, schema)
     if (version === null) {
-      const [namespace] = await connection.query(sql.HAS_SCHEMA, quoteIdentifier(schema))
+      const [namespace] = await connection.query(sql.HAS_SCHEMA, schema)
       if (!namespace?.there) await connection.execute(sql.CREATE_SCHEMA + quoteIdentifier(schema))
       await connection.execute(sql.CREATE_MIGRATIONS)
     }
@@ -32,7 +30,7 @@ export async function migrate(lane: Lane, schema: string): Promise<void> {
 
 /** Null where there is nothing yet. */
 async function readVersion(connection: Connection, schema: string): Promise<number | null> {
-  const [migrations] = await connection.query(sql.HAS_MIGRATIONS, `${quoteIdentifier(schema)}.migrations`)
+  const [migrations] = await connection.query(sql.HAS_MIGRATIONS, schema)
   if (!migrations?.there) return null
   const version = (await connection.query(sql.READ_VERSION))[0]?.version ?? 0
   if (version > sql.MIGRATIONS.length) {

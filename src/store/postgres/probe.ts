@@ -1,5 +1,4 @@
-import pg from 'pg'
-import type { PoolConfig } from 'pg'
+import { Client, type PoolConfig } from 'pg'
 import { StoreError } from '../store.ts'
 import { toStoreError } from './errors.ts'
 import { READ_SETTINGS, type Settings } from './sql/schema.ts'
@@ -44,8 +43,8 @@ export async function probe(config: PoolConfig, channel: string): Promise<Probe>
   }
 }
 
-function makeClient(config: PoolConfig): pg.Client {
-  const client = new pg.Client({
+function makeClient(config: PoolConfig): Client {
+  const client = new Client({
     ...config,
     application_name: 'graphql-durable probe',
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -55,7 +54,7 @@ function makeClient(config: PoolConfig): pg.Client {
   return client
 }
 
-async function hears(listener: pg.Client, sender: pg.Client, channel: string): Promise<boolean> {
+async function hears(listener: Client, sender: Client, channel: string): Promise<boolean> {
   let timer: ReturnType<typeof setTimeout> | undefined
   const heard = new Promise<boolean>((resolve) => {
     listener.on('notification', (notification) => {

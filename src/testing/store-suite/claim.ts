@@ -60,10 +60,10 @@ export function claimSuite({ describe, it }: SuiteRunner, context: SuiteContext)
 
     it('takes a run at the very instant it is due', async () => {
       const session = await context.connect()
-      await accept(session, first('run', { next: { kind: 'park', wakeInMs: 50 } }))
+      await accept(session, first('run', { next: { kind: 'park', wakeInMs: 300 } }))
       const early = await session.claim({ limit: 1 })
       assert.deepEqual(early.claimed, [])
-      await context.pass(50)
+      await context.pass(300)
       assert.equal(await take(session, 'run'), 2)
     })
 
@@ -100,10 +100,10 @@ export function claimSuite({ describe, it }: SuiteRunner, context: SuiteContext)
 
     it('takes the run that is named and no other, if it is due', async () => {
       const session = await context.connect()
-      await accept(session, first('other', { next: DUE_NOW }), first('run', { next: { kind: 'park', wakeInMs: 50 } }))
+      await accept(session, first('other', { next: DUE_NOW }), first('run', { next: { kind: 'park', wakeInMs: 300 } }))
       assert.deepEqual((await session.claim({ limit: 5, runId: 'run' })).claimed, [])
       assert.deepEqual((await session.claim({ limit: 5, runId: 'nobody' })).claimed, [])
-      await context.pass(50)
+      await context.pass(300)
       const { claimed } = await session.claim({ limit: 5, runId: 'run' })
       assert.deepEqual(
         claimed.map(({ run }) => run.id),
@@ -149,9 +149,9 @@ export function claimSuite({ describe, it }: SuiteRunner, context: SuiteContext)
 
     it('sees a run that timed out while it waited for a signal alone', async () => {
       const session = await context.connect()
-      await accept(session, first('run', { create: newRun({ timeoutMs: 30 }), next: PARKED }))
+      await accept(session, first('run', { create: newRun({ timeoutMs: 300 }), next: PARKED }))
       assert.deepEqual((await session.claim({ limit: 1 })).claimed, [])
-      await context.pass(30)
+      await context.pass(300)
       assert.equal(await take(session, 'run'), 2)
     })
   })

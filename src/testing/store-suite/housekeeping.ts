@@ -49,11 +49,11 @@ export function housekeepingSuite({ describe, it }: SuiteRunner, context: SuiteC
       const session = await context.connect()
       await accept(session, first('old', { next: COMPLETED }), first('held'), first('parked', { next: PARKED }))
       await session.send([{ id: '1', name: 'old', data: 'null' }])
-      await context.pass(200)
+      await context.pass(1_500)
       await accept(session, first('young', { next: COMPLETED }), part('held', 2, { outcomes: [outcome(0)] }))
       await session.send([{ id: '2', name: 'young', data: 'null' }])
       assert.deepEqual(await session.prune(60_000), { runs: 0, events: 0, more: false })
-      assert.deepEqual(await session.prune(150), { runs: 1, events: 1, more: false })
+      assert.deepEqual(await session.prune(1_000), { runs: 1, events: 1, more: false })
       assert.deepEqual((await session.list({ first: 10 })).map(({ id }) => id).toSorted(), ['held', 'parked', 'young'])
       assert.deepEqual([await hasEvent(session, 'old'), await hasEvent(session, 'young')], [false, true])
       assert.equal((await view(session, 'held')).journal?.length, 1)
@@ -62,9 +62,9 @@ export function housekeepingSuite({ describe, it }: SuiteRunner, context: SuiteC
     it('counts from the end of a run, not from its beginning', async () => {
       const session = await context.connect()
       await accept(session, first('run'))
-      await context.pass(200)
+      await context.pass(1_500)
       await accept(session, part('run', 2, { next: COMPLETED }))
-      assert.equal((await session.prune(150)).runs, 0)
+      assert.equal((await session.prune(1_000)).runs, 0)
     })
 
     it('does bounded work a call, and says whether there is more', async () => {

@@ -7,14 +7,17 @@ export interface CommitRow {
   readonly at: number
   readonly accepted: boolean
   readonly signalled: boolean
-  /** False where another transaction has just written the run: a statement that begins now will see it. */
+  /** False where another transaction has just made the run or its key: a statement that begins now will see it. */
   readonly seen: boolean
+  /** Whose the part's idempotency key is, if it is another run's. */
+  readonly conflictId: string | null
+  readonly fingerprint: string | null
 }
 
 /**
  * The batch statement: outcomes, waits, parks and ends of many runs in one round trip and one commit.
  *
- * 1. New runs are inserted, ordered by id, in the state that their part leads to.
+ * 1. New runs are inserted, ordered by id, in the state that their part leads to; before them, their keys.
  * 2. The other runs are locked, ordered by id so that batches never wait for each other in a circle, and their rows
  *    read as of the lock: a plain select would read the epoch of its snapshot and accept stale writes (I3).
  * 3. Of those, the ones that this process holds under the part's epoch are written; a part that was accepted before
@@ -75,18 +78,23 @@ export const COMMIT = statement<
     // Waits that are closed
     closeRuns: readonly string[],
     closeKeys: readonly string[],
+    // Idempotency keys of new runs, one for each part
+    idempotencyKeys: readonly (string | null)[],
+    fingerprints: readonly (string | null)[],
   ],
   CommitRow
 >(
   'commit',
   `
   with part as materialized (
-    select p.*, ${NOW} as at, least(${NOW} - p.began_ago, p.began_floor) as began_at
+    select p.*, ${NOW} as at, least(${NOW} - p.began_ago, p.began_floor) as began_at,
+      ${NOW} - p.began_ago + p.timeout_ms as timeout_at
     from unnest($5::text[], $6::integer[], $7::integer[], $8::text[], $9::bigint[], $10::text[], $11::integer[],
         $12::bigint[], $13::integer[], $14::boolean[], $15::text[], $16::boolean[], $17::text[], $18::text[],
-        $19::text[], $20::text[], $21::bigint[], $22::bigint[], $23::bigint[], $24::text[])
+        $19::text[], $20::text[], $21::bigint[], $22::bigint[], $23::bigint[], $24::text[], $47::text[], $48::text[])
       as p (id, epoch, seq, next, wake_in, result, outcomes, bytes, resume_failures, sets_note, note, creates, server,
-        operation_name, owner, version, began_ago, began_floor, timeout_ms, input)
+        operation_name, owner, version, began_ago, began_floor, timeout_ms, input,
+        idempotency_key, fingerprint)
   ),
   registered as (
     insert into durable.processes (id, lease_ms, beat_at, lock_key, locked_in)
@@ -94,17 +102,25 @@ export const COMMIT = statement<
     where exists (select from part where creates)
     on conflict (id) do nothing
   ),
+  keyed as (
+    insert into durable.idempotency (key, run_id, fingerprint)
+    select p.idempotency_key, p.id, p.fingerprint from part p
+    where p.creates and p.idempotency_key is not null
+    order by p.idempotency_key, p.id
+    on conflict (key) do nothing
+    returning run_id
+  ),
   created as (
     insert into durable.runs (id, status, epoch, holder, len, bytes, due_at, signalled, server, operation_name, owner,
       version, began_at, created_at, updated_at, ended_at, timeout_at, takeovers, resume_failures, note, commit_by,
       commit_epoch, commit_seq)
     select p.id, p.next, p.epoch, case p.next when 'running' then $1 end, p.outcomes, p.bytes,
-      case p.next when 'suspended' then least(p.at + p.wake_in, p.began_at + p.timeout_ms) end,
+      case p.next when 'suspended' then least(p.at + p.wake_in, p.timeout_at) end,
       false, p.server, p.operation_name, p.owner, p.version, p.began_at, p.at, p.at,
       case when p.next in ('completed', 'failed', 'cancelled') then p.at end,
-      p.began_at + p.timeout_ms, 0, coalesce(p.resume_failures, 0), p.note, $1, p.epoch, p.seq
+      p.timeout_at, 0, coalesce(p.resume_failures, 0), p.note, $1, p.epoch, p.seq
     from part p
-    where p.creates
+    where p.creates and (p.idempotency_key is null or p.id in (select k.run_id from keyed k))
     order by p.id
     on conflict (id) do nothing
     returning id, n
@@ -120,12 +136,14 @@ export const COMMIT = statement<
   ),
   verdict as materialized (
     select p.*, coalesce(c.n, e.n) as n, c.id is not null as is_new, coalesce(e.signalled, false) as signalled,
-      coalesce(c.id, e.id) is not null as seen,
+      coalesce(c.id, e.id, i.run_id) is not null as seen,
+      case when i.run_id <> p.id then i.run_id end as conflict_id, i.fingerprint as conflict_fingerprint,
       coalesce(e.by_us and e.commit_epoch = p.epoch and p.seq <= e.commit_seq, false) as is_repeated,
       c.id is not null or coalesce(not p.creates and e.holder = $1 and e.epoch = p.epoch, false) as is_ours
     from part p
     left join created c on c.id = p.id
     left join existing e on e.id = p.id
+    left join durable.idempotency i on p.creates and i.key = p.idempotency_key
   ),
   target as materialized (
     select * from verdict where is_ours and not is_repeated
@@ -195,7 +213,8 @@ export const COMMIT = statement<
     from target t
     where r.id = t.id and r.id = any($5::text[]) and not t.is_new
   )
-  select id, at, is_ours or is_repeated as accepted, signalled and (is_repeated or result is null) as signalled, seen
+  select id, at, is_ours or is_repeated as accepted, signalled and (is_repeated or result is null) as signalled, seen,
+    conflict_id as "conflictId", conflict_fingerprint as fingerprint
   from verdict`,
 )
 

@@ -6,6 +6,7 @@ const REMOVE = `
   inputs as (delete from durable.inputs i using doomed d where i.run = d.n),
   results as (delete from durable.results x using doomed d where x.run = d.n),
   waits as (delete from durable.waits w using doomed d where w.run_id = d.id),
+  keys as (delete from durable.idempotency k using doomed d where k.run_id = d.id),
   runs as (delete from durable.runs r using doomed d where r.id = d.id)`
 
 export const DELETE_RUN = statement<[id: string], { readonly id: string }>(

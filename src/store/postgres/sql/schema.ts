@@ -48,6 +48,13 @@ export const MIGRATIONS: readonly string[] = [
   create index runs_newest on durable.runs (created_at, id);
   create index runs_newest_of_owner on durable.runs (owner, created_at, id) where owner is not null;
 
+  create table durable.idempotency (
+    key text collate "C" primary key,
+    run_id text collate "C" not null,
+    fingerprint text not null
+  );
+  create index idempotency_run on durable.idempotency (run_id);
+
   create table durable.inputs (run bigint primary key, body text not null);
   create table durable.results (run bigint primary key, body text not null);
 
@@ -114,19 +121,25 @@ export const MIGRATIONS: readonly string[] = [
 
 export const CREATE_SCHEMA = 'create schema '
 
-/** Whoever may not create schemas may be given one. */
+/**
+ * These read the catalogue's tables: `to_regclass` would answer from a cache that does not know yet what another
+ * process has created while this one waited for the lock. Whoever may not create schemas may be given one.
+ */
 export const HAS_SCHEMA = statement<[name: string], { readonly there: boolean }>(
   'has_schema',
-  'select to_regnamespace($1) is not null as there',
+  'select exists (select from pg_namespace where nspname = $1) as there',
+)
+
+export const HAS_MIGRATIONS = statement<[schema: string], { readonly there: boolean }>(
+  'has_migrations',
+  `select exists (
+    select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = $1 and c.relname = 'migrations'
+  ) as there`,
 )
 
 export const CREATE_MIGRATIONS =
   'create table if not exists durable.migrations (version integer primary key, applied_at timestamptz not null default now())'
-
-export const HAS_MIGRATIONS = statement<[name: string], { readonly there: boolean }>(
-  'has_migrations',
-  'select to_regclass($1) is not null as there',
-)
 
 export const READ_VERSION = statement<[], { readonly version: number }>(
   'read_version',

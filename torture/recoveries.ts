@@ -1,0 +1,35 @@
+import type { Entry } from './facts.ts'
+
+/** How long it took others to take over what a process had when something happened to it. */
+export interface Recoveries {
+  readonly count: number
+  readonly p50: number
+  readonly p99: number
+  readonly max: number
+}
+
+/**
+ * From the kill, or the freeze, of a run's holder to the claim by which another process goes on with it. The store
+ * counts such takeovers itself, which tells them from other claims.
+ */
+export function measureRecoveries(entries: readonly Entry[], after: 'kill' | 'freeze'): Recoveries {
+  const happenedAt = new Map<string, number[]>()
+  const holders = new Map<string, string>()
+  const durations: number[] = []
+  for (const entry of entries) {
+    if (entry.kind === 'disruption' && entry.what === after && entry.phase === 'begin' && entry.life !== null) {
+      happenedAt.set(entry.life, [...(happenedAt.get(entry.life) ?? []), entry.t])
+    } else if (entry.kind === 'committed' && entry.created) {
+      holders.set(entry.runId, entry.life)
+    } else if (entry.kind === 'claimed') {
+      const holder = holders.get(entry.runId)
+      const at = happenedAt.get(holder ?? '')?.at(-1)
+      if (entry.takeovers > 0 && at !== undefined && holder !== entry.life) durations.push(entry.t - at)
+      holders.set(entry.runId, entry.life)
+    }
+  }
+  durations.sort((a, b) => a - b)
+  const quantile = (q: number): number =>
+    durations[Math.min(durations.length - 1, Math.floor(q * durations.length))] ?? 0
+  return { count: durations.length, p50: quantile(0.5), p99: quantile(0.99), max: durations.at(-1) ?? 0 }
+}

@@ -1,0 +1,14 @@
+import type { Store } from '../src/store/store.ts'
+
+/** Where the runs are kept, in a form that can be handed to a process. */
+export type StoreAddress =
+  { readonly name: 'sqlite'; readonly path: string } | { readonly name: 'postgres'; readonly connectionString: string }
+
+export async function openStore(address: StoreAddress): Promise<Store> {
+  if (address.name === 'sqlite') {
+    const { sqliteStore } = await import('../src/sqlite.ts')
+    return sqliteStore(address.path)
+  }
+  const { postgresStore } = await import('../src/postgres.ts')
+  return postgresStore({ connectionString: address.connectionString })
+}
