@@ -427,6 +427,8 @@ export class Execution implements Author {
   }
 
   #withinLimits(outcome: NewOutcome): NewOutcome {
+    // A root field's response is no step: the client has got it, and the run's result is not limited either (I7).
+    if (outcome.kind === 'FIELD') return outcome
     const { stepBytes, runBytes } = this.engine.options
     const bytes = Buffer.byteLength(outcome.body)
     const [limit, what] =

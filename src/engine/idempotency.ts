@@ -86,10 +86,11 @@ export interface Followed {
 
 /** A stored response on its way through the server once more: its errors were masked when it was made. */
 function revive({ result, http }: StoredResult): ExecutionResult {
-  const errors = result.errors?.map(
-    ({ message, path, extensions }) =>
-      new GraphQLError(message, { ...(path && { path }), ...(extensions && { extensions }) }),
-  )
+  const errors = result.errors?.map(({ message, path, extensions, locations }) => {
+    const error = new GraphQLError(message, { ...(path && { path }), ...(extensions && { extensions }) })
+    // It works them out from nodes and sources only, which are not here.
+    return Object.assign(error, locations && { locations })
+  })
   return {
     ...(result.data !== undefined && { data: result.data }),
     ...(errors && { errors }),

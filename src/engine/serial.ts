@@ -208,11 +208,20 @@ interface ErrorRecord {
 }
 
 function encodeResponse(result: ExecutionResult): { ok: boolean; body: string } {
+  const response = { data: result.data ?? null, errors: result.errors?.map(recordError), extensions: result.extensions }
   try {
-    const errors = result.errors?.map(recordError)
-    return { ok: true, body: encode({ data: result.data ?? null, errors, extensions: result.extensions }, 'the response') }
+    return { ok: true, body: encodeAsSent(response) }
   } catch (error) {
     return { ok: false, body: encodeThrown(error) }
+  }
+}
+
+/** Scalars may give objects that only say by `toJSON` what they are: of those the client gets no more than JSON either. */
+function encodeAsSent(response: unknown): string {
+  try {
+    return encode(response, 'the response')
+  } catch {
+    return encode(JSON.parse(JSON.stringify(response)), 'the response')
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Timer } from '../core/clock.ts'
 import type { BeatReceipt, StoreSession } from '../store/store.ts'
 import type { Engine } from './engine.ts'
+import type { Execution } from './execution.ts'
 import { outsideOfRequests } from './pump.ts'
 
 /** How often a process says that it is alive; a lease covers many beats. */
@@ -24,8 +25,6 @@ export class Worker {
   readonly #carried = new Set<string>()
   /** Held runs that nobody here knew at the last beat: (run, epoch). */
   #strays = new Set<string>()
-  /** Executions that were not held at the last beat. */
-  #missing = new Set<string>()
   #polling = false
   #again = false
   #stopped = false
@@ -147,17 +146,27 @@ export class Worker {
   }
 
   async #beat(): Promise<void> {
+    const sentAt = this.#engine.clock.now()
+    const leases = this.#leases()
     const receipt = await this.#session.beat()
     const wasConfirmed = this.confirmed
-    this.#confirmedAt = this.#engine.clock.now()
+    // Not when the answer is read: a process that was stopped meanwhile would trust a lease that has run out.
+    this.#confirmedAt = sentAt
     this.#engine.onStoreTime(receipt.at)
-    if (!wasConfirmed) this.#engine.onConfirmed()
+    // First of all: what was taken over must not start anything more (I2).
+    dropLost(leases, receipt)
+    if (!wasConfirmed && this.confirmed) this.#engine.onConfirmed()
     await this.#reconcile(receipt)
   }
 
-  /** Compares what the store believes with what is known here. Twice the same counts: a commit may be under way. */
+  /** What the store must name as held, unless it is parked or ends meanwhile. */
+  #leases(): ReadonlyMap<Execution, number> {
+    const runs = [...this.#engine.operations.values()].flatMap(({ run }) => run ?? [])
+    return new Map(runs.filter((run) => run.state === 'live' && run.created).map((run) => [run, run.epoch]))
+  }
+
+  /** Compares what the store believes with what is known here. */
   async #reconcile({ held }: BeatReceipt): Promise<void> {
-    this.#dropLost(new Set(held.map(({ runId, epoch }) => `${runId} ${epoch}`)))
     const strays = new Set<string>()
     for (const { runId, epoch, signalled } of held) {
       const run = this.#engine.find(runId)?.run
@@ -172,19 +181,6 @@ export class Worker {
       else strays.add(stray)
     }
     this.#strays = strays
-  }
-
-  /** Executions that go on here although the run is not held any more: it was cancelled or taken over elsewhere. */
-  #dropLost(held: ReadonlySet<string>): void {
-    const missing = new Set<string>()
-    for (const { run } of this.#engine.operations.values()) {
-      if (!run || run.state !== 'live' || !run.created) continue
-      const lease = `${run.runId} ${run.epoch}`
-      if (held.has(lease)) continue
-      if (this.#missing.has(lease)) run.abandon({ kind: 'lost' })
-      else missing.add(lease)
-    }
-    this.#missing = missing
   }
 
   /** A run that this process holds and does not know (an answer was lost, a failing store): somebody else may go on. */
@@ -230,5 +226,15 @@ export class Worker {
   #warn(message: string, error: unknown): void {
     if (this.#stopped) return
     this.#engine.options.warn(message, { reason: error instanceof Error ? error.message : String(error) })
+  }
+}
+
+/** Executions that go on here although the run is not held any more: it was cancelled or taken over elsewhere. */
+function dropLost(leases: ReadonlyMap<Execution, number>, { held }: BeatReceipt): void {
+  const epochs = new Map(held.map(({ runId, epoch }) => [runId, epoch]))
+  for (const [run, epoch] of leases) {
+    // Another epoch: it was given back and claimed again while the beat was under way.
+    if (run.state !== 'live' || run.epoch !== epoch || epochs.get(run.runId) === epoch) continue
+    run.abandon({ kind: 'lost' })
   }
 }

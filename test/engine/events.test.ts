@@ -222,6 +222,7 @@ overStores('step.sendEvent', (world) => {
       resolvers: {
         Query: {
           send: async (_s: unknown, _a: unknown, { step }: Context) => {
+            await step.run('first', () => 1)
             const { ids } = await step.sendEvent('tell', [
               { name: 'told', data: 1 },
               { name: 'told', data: 2, id: 'mine' },
@@ -243,7 +244,7 @@ overStores('step.sendEvent', (world) => {
     // The events are accepted, the outcome of the step is not committed: the step is sent again.
     let sent = 0
     world().onCommit((phase, what) => {
-      if (what === 'send') sent++
+      if (what === 'send' && phase === 'after') sent++
       if (what === 'commit' && sent > 0 && phase === 'before') throw new Error('no more')
     })
     const asked = first.send('{ send }')
@@ -252,9 +253,12 @@ overStores('step.sendEvent', (world) => {
     await world().settle()
     expect(sent).toBeGreaterThan(0)
     first.kill()
-    world().onCommit(null)
+    world().onCommit((phase, what) => {
+      if (what === 'send' && phase === 'before') sent++
+    })
     const second = world().serve(options)
     await world().advance('1m')
+    expect(sent).toBeGreaterThan(1)
     expect((await second.finish(waiting.runId)).result?.data).toEqual({ wait: [1, 2, null] })
   })
 

@@ -239,7 +239,7 @@ overStores('what user code never gets to catch (I12)', (world) => {
   )
 
   it("a run's timeout counts from when it began, whoever carries it on", async () => {
-    const { options } = watchful(world(), async () => 'worked', { timeout: '2m' })
+    const { options, signals } = watchful(world(), () => new Promise(() => {}), { timeout: '2m' })
     const first = world().serve(options)
     const began = world().now()
     const { runId } = await first.ask('{ go }')
@@ -250,6 +250,7 @@ overStores('what user code never gets to catch (I12)', (world) => {
     expect(run.result?.errors).toMatchObject([{ extensions: { code: 'DURABLE_RUN_TIMEOUT' } }])
     expect((run.endedAt?.getTime() ?? 0) - began).toBeGreaterThanOrEqual(120_000)
     expect((run.endedAt?.getTime() ?? 0) - began).toBeLessThan(125_000)
+    expect(signals.at(-1)?.aborted).toBe(true)
     expect(world().log).toEqual(['first'])
   })
 

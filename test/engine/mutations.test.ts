@@ -199,6 +199,27 @@ overStores('a mutation with several root fields, one of them @durable', (world) 
     expect(log).toEqual(['strict 1', 'charge 1', 'reserve 2'])
   })
 
+  it.each([
+    ['larger than a step may be', () => 'x'.repeat(2000), 'x'.repeat(2000)],
+    ['something that only JSON can tell', () => ({ price: { toJSON: () => '7.00', add: () => 1 } }), { price: '7.00' }],
+  ])('keeps a finished response that is %s (I7, I10)', async (_what, give, expected) => {
+    const options = {
+      typeDefs: 'scalar Any type Mutation { give: Any wait: Int @durable } type Query { ok: Int }',
+      resolvers: {
+        Mutation: {
+          give: () => (world().log.push('give'), give()),
+          wait: (_s: unknown, _a: unknown, { step }: Context) => step.sleep('nap', '30s').then(() => 1),
+        },
+      },
+      durable: { limits: { stepBytes: 1000 } },
+    }
+    const first = world().serve(options)
+    const { runId } = await first.ask('mutation { give wait }')
+    first.kill()
+    expect((await world().serve(options).finish(runId)).result).toEqual({ data: { give: expected, wait: 1 } })
+    expect(world().log).toEqual(['give'])
+  })
+
   it('names fields by @durable(id:), and aliases of it apart', async () => {
     const { log } = world()
     const first = world().serve(shop(log))

@@ -62,7 +62,6 @@ export interface Tools {
   readonly [key: string]: unknown
 }
 // Resolvers are written without annotations in these tests: what a field's source and arguments are, the schema says.
-// oxlint-disable-next-line typescript/no-explicit-any
 export type Resolver = (source: any, args: any, context: Tools, info: any) => unknown
 export type Resolvers = Record<string, Record<string, Resolver>>
 
@@ -81,11 +80,8 @@ export interface ServerOptions {
 export interface Answer {
   readonly status: number
   readonly headers: Headers
-  // oxlint-disable-next-line typescript/no-explicit-any
   readonly data: any
-  // oxlint-disable-next-line typescript/no-explicit-any
   readonly errors: any[] | undefined
-  // oxlint-disable-next-line typescript/no-explicit-any
   readonly extensions: any
   readonly runId: string
 }

@@ -15,15 +15,19 @@ afterEach(async () => {
   for (const each of open.splice(0)) await each.close()
 })
 
+async function nap({ n }: any, { step, user }: any): Promise<string> {
+  await step.sleep('nap', `${n}h`)
+  return step.run('one', () => `${user} ${n}`)
+}
+
 const schema = createSchema({
-  typeDefs: [durableTypeDefs, 'type Query { nap(n: Int): String, hello: String }'],
+  typeDefs: [durableTypeDefs, 'type Query { nap(n: Int): String, hello: String, later: Later } type Later { nap(n: Int): String }'],
   resolvers: {
+    Later: { nap: (_: unknown, args: any, { step, user }: any) => nap(args, { step, user }) },
     Query: {
+      later: async () => new Promise((resolve) => setImmediate(resolve, {})),
       hello: () => 'world',
-      nap: async (_: unknown, { n }: any, context: any) => {
-        await context.step.sleep('nap', `${n}h`)
-        return context.step.run('one', () => `${context.user} ${n}`)
-      },
+      nap: (_: unknown, args: any, context: any) => nap(args, context),
     },
   },
 })
@@ -85,9 +89,10 @@ describe('the context that a plain Envelop server is given', () => {
     const { clock, run, ended } = serve()
     await clock.settle()
     const context = { user: 'ada' }
-    const answers = await Promise.all([1, 2].map((n) => run(context, `{ nap(n: ${n}) }`)))
+    const answers = await Promise.all([1, 2].map((n) => run(context, `{ later { nap(n: ${n}) } }`)))
+    expect(new Set(answers.map(({ extensions }) => extensions.runId)).size).toBe(2)
     for (const [index, { extensions }] of answers.entries()) {
-      expect(await ended(extensions.runId)).toEqual({ data: { nap: `ada ${index + 1}` } })
+      expect(await ended(extensions.runId)).toEqual({ data: { later: { nap: `ada ${index + 1}` } } })
     }
   })
 

@@ -24,5 +24,6 @@ test.for(Array.from({ length: SIMULATIONS }, (_, index) => SEED + index))(
 test('enough has happened in them to mean something', () => {
   console.log(sum)
   expect(sum.runs).toBeGreaterThan(150 * SIMULATIONS)
-  for (const count of Object.values({ ...sum, failed: 1 })) expect(count).toBeGreaterThan(0)
+  const { failed: _, ...others } = sum
+  for (const count of Object.values(others)) expect(count).toBeGreaterThan(0)
 })

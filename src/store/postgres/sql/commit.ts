@@ -23,7 +23,7 @@ export interface CommitRow {
  * 3. Of those, the ones that this process holds under the part's epoch are written; a part that was accepted before
  *    (epoch and seq) counts as accepted and writes nothing.
  *
- * Tried by 4 processes with shuffled batches and takeovers at every moment: test/store/postgres-batch.test.ts.
+ * Tried by 4 processes with shuffled batches and takeovers at every moment: test/store/postgres/batch.test.ts.
  */
 export const COMMIT = statement<
   [

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, it, vi } from 'vitest'
-import { postgresStore, type PostgresSession } from '../../src/postgres.ts'
-import { storeSuite } from '../../src/testing.ts'
-import { dropSchema, nextSchema, sleep, startDatabase } from '../support/postgres.ts'
+import { postgresStore, type PostgresSession } from '../../../src/postgres.ts'
+import { storeSuite } from '../../../src/testing.ts'
+import { dropSchema, nextSchema, sleep, startDatabase } from '../../support/postgres.ts'
 
 // The server has a clock of its own, and so time passes for real.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })

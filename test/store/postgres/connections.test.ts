@@ -1,0 +1,190 @@
+import { Pool } from 'pg'
+import { afterEach, describe, expect, it } from 'vitest'
+import { systemClock } from '../../../src/core/system-clock.ts'
+import { postgresStore } from '../../../src/postgres.ts'
+import { StoreError } from '../../../src/store/store.ts'
+import type { StoreHint } from '../../../src/store/store.ts'
+import { type Proxy, startProxy } from '../../support/proxy.ts'
+import { query, sleep } from '../../support/postgres.ts'
+import { DUE_NOW, first, outcome, part, useDatabase } from './world.ts'
+
+const world = useDatabase()
+let proxy: Proxy | undefined
+const CONNECTION = { processId: 'p', leaseMs: 1_000, clock: systemClock }
+
+afterEach(async () => {
+  await proxy?.close()
+  proxy = undefined
+})
+
+function through({ port }: Proxy): string {
+  const url = new URL(world.url)
+  url.hostname = '127.0.0.1'
+  url.port = String(port)
+  return url.href
+}
+
+/** Cuts every connection of the store's, as an administrator or a failover does. */
+function terminateAll(): Promise<unknown> {
+  return query(
+    world.url,
+    `select pg_terminate_backend(pid) from pg_stat_activity
+    where application_name like 'graphql-durable %' and pid <> pg_backend_pid()`,
+  )
+}
+
+describe('connections', () => {
+  it('are the store’s own, also where a pool is given whose connections are all in use', async () => {
+    const pool = new Pool({ connectionString: world.url, max: 1 })
+    const taken = await pool.connect()
+    const session = await world.connect('a', { pool })
+    await session.commit([first('run', { next: DUE_NOW })])
+    expect((await session.claim({ limit: 1 })).claimed).toHaveLength(1)
+    await session.beat()
+    taken.release()
+    await pool.end()
+  })
+
+  it('are made again when backends are terminated in the middle of work; what was acknowledged is kept, once (I1, I2)', async () => {
+    const session = await world.connect('a')
+    const kinds = new Set<string>()
+    const until = performance.now() + 3_000
+    let terminations = 0
+    let acknowledged = 0
+    const retried = async (commit: () => Promise<unknown>): Promise<void> => {
+      for (;;) {
+        try {
+          await commit()
+          return
+        } catch (error) {
+          kinds.add(error instanceof StoreError ? error.kind : String(error))
+          await sleep(5)
+        }
+      }
+    }
+    const work = async (): Promise<void> => {
+      await retried(() => session.commit([first('run')]))
+      while (performance.now() < until) {
+        const next = part('run', acknowledged + 2, { outcomes: [outcome(acknowledged)] })
+        await retried(async () => {
+          expect((await session.commit([next])).accepted.has('run')).toBe(true)
+        })
+        acknowledged++
+      }
+    }
+    const terminate = async (): Promise<void> => {
+      while (performance.now() < until) {
+        await sleep(60)
+        await terminateAll()
+        terminations++
+      }
+    }
+    await Promise.all([work(), terminate()])
+    console.log('terminated backends', { terminations, acknowledged })
+    await retried(() => session.beat())
+    const view = await session.read('run', { journal: true })
+    expect(view?.journal?.map(({ pos }) => pos)).toEqual(Array.from({ length: acknowledged }, (_, pos) => pos))
+    expect([...kinds]).toEqual(['transient'])
+    expect(acknowledged).toBeGreaterThan(20)
+  })
+
+  it('hear and hold their lock again after they were lost', async () => {
+    const [session, other] = [await world.connect('a'), await world.connect('b')]
+    await terminateAll()
+    const hints: StoreHint[] = []
+    session.watch((hint) => hints.push(hint))
+    await expect
+      .poll(
+        () =>
+          session.beat().then(
+            () => true,
+            () => false,
+          ),
+        { timeout: 5_000 },
+      )
+      .toBe(true)
+    await expect
+      .poll(
+        () =>
+          other.beat().then(
+            () => true,
+            () => false,
+          ),
+        { timeout: 5_000 },
+      )
+      .toBe(true)
+    const rows = await world.sql('select id from durable.processes where locked_in is not null')
+    expect(rows).toHaveLength(2)
+    hints.length = 0
+    await other.commit([first('run', { next: DUE_NOW })])
+    await expect.poll(() => hints).toContainEqual({ kind: 'due' })
+  })
+
+  it('through a pooler that swallows notifications are found out, warned about once, and polled', async () => {
+    proxy = await startProxy(world.url, { swallowsNotifications: true })
+    const warnings: string[] = []
+    const store = postgresStore({
+      connectionString: through(proxy),
+      schema: world.schema,
+      onWarning: (message) => warnings.push(message),
+    })
+    const sessions = [await store.connect(CONNECTION), await store.connect({ ...CONNECTION, processId: 'q' })]
+    expect(warnings).toEqual([expect.stringMatching(/pooler in transaction mode/)])
+    const hints: StoreHint[] = []
+    sessions[0]?.watch((hint) => hints.push(hint))
+    await sessions[1]?.commit([first('run', { next: DUE_NOW })])
+    expect((await sessions[0]?.claim({ limit: 1 }))?.claimed).toHaveLength(1)
+    await sessions[0]?.beat()
+    await expect.poll(() => hints, { timeout: 3_000 }).toContainEqual({ kind: 'changed' })
+    // A lock that a pooler hands on means nothing.
+    expect(await world.sql('select id from durable.processes where locked_in is not null')).toEqual([])
+    for (const session of sessions) await session.close()
+  })
+
+  it('say when a run began, over a slow network too (I6)', async () => {
+    proxy = await startProxy(world.url)
+    const slow = await world.connect('slow', { connectionString: through(proxy) })
+    const fast = await world.connect('fast')
+    await slow.beat()
+    proxy.delayMs = 300
+    const committed = slow.commit([first('run')])
+    await fast.send([{ id: 'evt', name: 'order', data: 'null' }])
+    await committed
+    proxy.delayMs = 0
+    const since = (await fast.read('run'))?.run.beganAt ?? Number.NaN
+    const [event] = await fast.findEvents([{ name: 'order', match: null, since, until: null, exclude: new Set() }])
+    expect(event?.id).toBe('evt')
+    expect(Number(event?.acceptedAt) - since).toBeLessThan(100)
+  })
+
+  it('to a server that may forget what it acknowledged are warned about, once', async () => {
+    const warnings: string[] = []
+    const store = postgresStore({
+      connectionString: `${world.url}?options=-c%20synchronous_commit%3Doff`,
+      schema: world.schema,
+      onWarning: (message) => warnings.push(message),
+    })
+    for (let times = 0; times < 2; times++) await (await store.connect(CONNECTION)).close()
+    expect(warnings).toEqual([expect.stringMatching(/synchronous_commit = off.*Set it to on/)])
+  })
+
+  it('that cannot be made are a transient error, and those that never will be a broken store', async () => {
+    const connect = (connectionString: string) => postgresStore({ connectionString }).connect(CONNECTION)
+    await expect(connect('postgres://postgres@127.0.0.1:1/postgres')).rejects.toMatchObject({ kind: 'transient' })
+    const elsewhere = new URL(world.url)
+    elsewhere.pathname = '/nowhere'
+    await expect(connect(elsewhere.href)).rejects.toMatchObject({
+      kind: 'broken',
+      message: expect.stringMatching(/3D000/),
+    })
+  })
+
+  it('are all closed with their session', async () => {
+    const session = await world.connect('a')
+    await session.commit([first('run')])
+    await session.close()
+    const count = (): Promise<unknown[]> =>
+      query(world.url, `select pid from pg_stat_activity where application_name like 'graphql-durable %'`)
+    await expect.poll(count).toEqual([])
+  })
+})

@@ -1,0 +1,94 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { describe, expect, it } from 'vitest'
+import { systemClock } from '../../../src/core/system-clock.ts'
+import { postgresStore } from '../../../src/postgres.ts'
+import { query } from '../../support/postgres.ts'
+import { COMPLETED, DUE_NOW, eventWait, first, useDatabase } from './world.ts'
+
+const PROCESSES = 10
+const world = useDatabase()
+
+describe('migrations', () => {
+  it(`are made once when ${PROCESSES} processes start on an empty database at the same time`, async () => {
+    const fixture = new URL('../fixtures/postgres-process.ts', import.meta.url)
+    const children = Array.from({ length: PROCESSES }, (_, index) =>
+      fork(fixture, [world.url, world.schema, `p${index}`]),
+    )
+    try {
+      const answers = await Promise.all(children.map((child) => once(child, 'message')))
+      expect(answers.map(([answer]) => answer as unknown)).toEqual(children.map(() => 'ready'))
+      expect(await world.sql('select version from durable.migrations')).toEqual([{ version: 1 }])
+      expect(await world.sql('select id from durable.processes')).toHaveLength(PROCESSES)
+      const exits = children.map((child) => once(child, 'exit'))
+      for (const child of children) child.send('leave')
+      expect((await Promise.all(exits)).map(([code]) => code as unknown)).toEqual(children.map(() => 0))
+      expect(await world.sql('select id from durable.processes')).toEqual([])
+    } finally {
+      for (const child of children) child.kill('SIGKILL')
+    }
+  })
+
+  it('refuse a database that a newer version has written', async () => {
+    await (await world.connect('a')).close()
+    await world.sql('insert into durable.migrations (version) values (99)')
+    await expect(world.connect('b')).rejects.toMatchObject({
+      kind: 'broken',
+      message: expect.stringMatching(/version 1 or older.*at 99.*Upgrade/),
+    })
+  })
+
+  it('take any name for a schema, and touch no other', async () => {
+    const odd = `it's "odd"; drop schema public; -- durable.x $1`
+    const store = postgresStore({ connectionString: world.url, schema: odd })
+    const session = await store.connect({ processId: 'a', leaseMs: 1_000, clock: systemClock })
+    try {
+      await session.commit([first('run', { opens: [eventWait('order')], next: DUE_NOW })])
+      await session.send([{ id: 'evt', name: 'order', data: 'null' }])
+      expect((await session.claim({ limit: 1 })).claimed).toHaveLength(1)
+      await session.beat()
+      expect(await world.sql(`select 1 from pg_namespace where nspname = 'public'`)).toHaveLength(1)
+    } finally {
+      await session.close()
+      await query(world.url, `drop schema "${odd.replaceAll('"', '""')}" cascade`)
+    }
+  })
+
+  it('need no privilege once they are made: a role that may only use the tables runs everything', async () => {
+    await (await world.connect('owner')).close()
+    const role = `user_${process.pid}`
+    await world.sql(`create role ${role} login`)
+    const url = new URL(world.url)
+    url.username = role
+    try {
+      await world.sql(`grant usage on schema "${world.schema}" to ${role}`)
+      await world.sql(`grant select, insert, update, delete on all tables in schema "${world.schema}" to ${role}`)
+      const session = await world.connect('user', { connectionString: url.href, leaseMs: 100 })
+      await session.commit([first('run', { opens: [eventWait('order')], next: DUE_NOW })])
+      await session.send([{ id: 'evt', name: 'order', data: 'null' }])
+      expect((await session.claim({ limit: 1 })).claimed).toHaveLength(1)
+      await session.commit([first('other', { next: COMPLETED })])
+      await session.end('run', COMPLETED.ending)
+      await session.beat()
+      await new Promise((resolve) => setTimeout(resolve, 150))
+      await session.reap()
+      await session.prune(0)
+      await session.delete('other')
+    } finally {
+      await world.sql(`drop owned by ${role}; drop role ${role}`)
+    }
+  })
+
+  it('ask for the privileges that they need', async () => {
+    const role = `stranger_${process.pid}`
+    await world.sql(`create role ${role} login`)
+    const url = new URL(world.url)
+    url.username = role
+    try {
+      const refused = world.connect('stranger', { connectionString: url.href })
+      await expect(refused).rejects.toMatchObject({ kind: 'broken', message: expect.stringMatching(/privileges/) })
+    } finally {
+      await world.sql(`drop owned by ${role}; drop role ${role}`)
+    }
+  })
+})
