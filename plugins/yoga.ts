@@ -137,7 +137,9 @@ async function prepare(
 }
 
 function pluginsOf(yoga: Yoga): Plugin[] {
-  return (yoga.getEnveloped as unknown as { _plugins: Plugin[] })._plugins // Envelop's own list, plugins added included
+  // Envelop's own list, plugins that plugins added included.
+  // oxlint-disable-next-line no-underscore-dangle -- Envelop names it so
+  return (yoga.getEnveloped as unknown as { _plugins: Plugin[] })._plugins
 }
 
 async function serveRun(yoga: Yoga, durable: Durable, request: Request, serverContext: object): Promise<Response> {

@@ -13,19 +13,24 @@ export interface Recoveries {
  * counts such takeovers itself, which tells them from other claims.
  */
 export function measureRecoveries(entries: readonly Entry[], after: 'kill' | 'freeze'): Recoveries {
-  const happenedAt = new Map<string, number[]>()
+  const happenedAt = new Map<string, number>()
   const holders = new Map<string, string>()
+  const takeovers = new Map<string, number>()
   const durations: number[] = []
   for (const entry of entries) {
     if (entry.kind === 'disruption' && entry.what === after && entry.phase === 'begin' && entry.life !== null) {
-      happenedAt.set(entry.life, [...(happenedAt.get(entry.life) ?? []), entry.t])
-    } else if (entry.kind === 'committed' && entry.created) {
-      holders.set(entry.runId, entry.life)
+      happenedAt.set(entry.life, entry.t)
+    } else if (entry.kind === 'committed') {
+      if (entry.created) holders.set(entry.runId, entry.life)
+      if (entry.outcomes.length > 0) takeovers.delete(entry.runId)
     } else if (entry.kind === 'claimed') {
-      const holder = holders.get(entry.runId)
-      const at = happenedAt.get(holder ?? '')?.at(-1)
-      if (entry.takeovers > 0 && at !== undefined && holder !== entry.life) durations.push(entry.t - at)
-      holders.set(entry.runId, entry.life)
+      const { runId, life, t } = entry
+      const holder = holders.get(runId)
+      const at = happenedAt.get(holder ?? '')
+      const isTakeover = entry.takeovers > (takeovers.get(runId) ?? 0)
+      if (isTakeover && at !== undefined && holder !== life) durations.push(t - at)
+      takeovers.set(runId, entry.takeovers)
+      holders.set(runId, life)
     }
   }
   durations.sort((a, b) => a - b)

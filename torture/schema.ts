@@ -19,7 +19,7 @@ export interface SchemaOptions {
 
 const typeDefs = /* GraphQL */ `
   type Query {
-    report(n: String!): Report
+    report(n: String!): Report @durable
   }
   type Mutation {
     order(n: String!): [String!] @durable

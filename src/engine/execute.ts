@@ -1,14 +1,11 @@
 import { isAsyncIterable } from '@graphql-tools/utils'
-import { Kind, visit } from 'graphql'
-import type { DocumentNode, ExecutionArgs, ExecutionResult } from 'graphql'
+import type { ExecutionArgs } from 'graphql'
+import { operationIn, rootKeys, withoutIncrementalDelivery } from './documents.ts'
 import { durableFieldResolver } from './fields.ts'
 import { joinRun } from './idempotency.ts'
 import type { Operation } from './operation.ts'
-import { executeFieldByField, mutationKeysOf, rootFieldsOf } from './serial.ts'
-
-/** What an executor may answer: at once or later, whole or in parts. */
-export type Executed = ExecutionResult | AsyncIterable<unknown>
-export type Execute = (args: ExecutionArgs) => Executed | Promise<Executed>
+import type { Execute, Executed } from './pass.ts'
+import { executeFieldByField, rootFieldsOf } from './serial.ts'
 
 /** Executes one pass of an operation with the server's executor. */
 export function executePass(operation: Operation, args: ExecutionArgs, execute: Execute): Executed | Promise<Executed> {
@@ -47,7 +44,8 @@ function executeForeground(operation: Operation, args: ExecutionArgs, execute: E
 
 /** A non-null root field was deferred, and the executor went no further: what it left out is as pending as the field. */
 function deferNotBegun(operation: Operation, args: ExecutionArgs): void {
-  for (const key of mutationKeysOf(args)) if (!operation.begun.has(key)) operation.deferral([key])
+  if (operationIn(args)?.operation !== 'mutation') return
+  for (const key of rootKeys(args)) if (!operation.begun.has(key)) operation.deferral([key])
 }
 
 /** The first request under the key executes the operation; the others join its run. */
@@ -75,14 +73,6 @@ function executeBackground(operation: Operation, args: ExecutionArgs, execute: E
 function start(operation: Operation, args: ExecutionArgs, execute: Execute): Executed | Promise<Executed> {
   const fields = rootFieldsOf(args)
   return fields ? executeFieldByField(operation, args, fields, execute) : execute(args)
-}
-
-const INCREMENTAL = new Set(['defer', 'stream'])
-
-export function withoutIncrementalDelivery(document: DocumentNode): DocumentNode {
-  return visit(document, {
-    [Kind.DIRECTIVE]: (node) => (INCREMENTAL.has(node.name.value) ? null : undefined),
-  })
 }
 
 export function isIncremental(executed: Executed): executed is AsyncIterable<unknown> {

@@ -109,8 +109,9 @@ export class Execution implements Author {
   readonly owner: ExecutionOwner
   readonly pump: Pump
   readonly waits: Waits
-  readonly beganAt: number
-  readonly timeoutAt: number | null
+  /** On the store's clock; guessed until the run is in the store. */
+  beganAt: number
+  timeoutAt: number | null
   /** Keys of the journal, with what consumed which event. */
   readonly outcomes = new Map<string, OutcomeRecord>()
   /** Ids of events that waits of this run have consumed. */
@@ -121,6 +122,8 @@ export class Execution implements Author {
   calls = 0
   epoch: number
   parkedAt = 0
+  /** On this process's own clock: how long ago that was needs no other. */
+  readonly #startedAt: number
   #created: boolean
   #state: ExecutionState = 'live'
   #seq = 0
@@ -143,6 +146,7 @@ export class Execution implements Author {
     this.owner = start.owner
     this.beganAt = start.beganAt
     this.timeoutAt = start.timeoutAt
+    this.#startedAt = engine.clock.now()
     this.#created = start.created
     this.#len = start.journal.length
     this.pump = new Pump({
@@ -351,9 +355,7 @@ export class Execution implements Author {
       runId: this.runId,
       epoch: this.epoch,
       seq: ++this.#seq,
-      create: this.#created
-        ? null
-        : { ...this.owner.newRun(), beganAgoMs: Math.max(0, this.engine.storeNow() - this.beganAt) },
+      create: this.#created ? null : this.#newRun(),
       outcomes: pending.outcomes,
       opens: pending.opens,
       closes: pending.closes,
@@ -365,12 +367,35 @@ export class Execution implements Author {
     return commit
   }
 
+  #newRun(): NewRun {
+    const sinceStart = (): number => Math.max(0, this.clock.now() - this.#startedAt)
+    return {
+      ...this.owner.newRun(),
+      // Read when it is sent, however long that takes: an event that is accepted meanwhile is the run's (I6).
+      get beganAgoMs() {
+        return sinceStart()
+      },
+    }
+  }
+
+  /**
+   * The store has the run, and said when. Before that its clock may not have been known at all: the first operation of
+   * a process whose own clock is fast would otherwise begin in the future, and not see its events (I6).
+   */
+  #onCreated(at: number): void {
+    const agoMs = Math.max(0, this.clock.now() - this.#startedAt)
+    if (this.timeoutAt !== null) this.timeoutAt += at - agoMs - this.beganAt
+    this.beganAt = at - agoMs
+    this.#armTimeout()
+  }
+
   onCommitted(commit: RunCommit, at: number, signalled: boolean): void {
     const sent = this.#sent
     this.#sent = null
     if (this.#state === 'over' || !sent) return
     this.#created = true
     this.engine.onStoreTime(at)
+    if (commit.create) this.#onCreated(at)
     for (const outcome of commit.outcomes) {
       const record = { ...outcome, committedAt: at }
       this.#remember(record)

@@ -316,7 +316,7 @@ function signalUntilRun(given: AbortSignal, operation: Operation): AbortSignal {
 function pathOf(info: GraphQLResolveInfo): (string | number)[] {
   const path: (string | number)[] = []
   for (let at: GraphQLResolveInfo['path'] | undefined = info.path; at; at = at.prev) path.push(at.key)
-  return path.reverse()
+  return path.toReversed()
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

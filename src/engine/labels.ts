@@ -42,7 +42,7 @@ export class Labels {
     for (let at: Path | undefined = path; at; at = at.prev) {
       labels.push(this.#items.get(at) ?? (typeof at.key === 'number' ? itemByIndex(at.key) : at.key))
     }
-    return labels.reverse()
+    return labels.toReversed()
   }
 
   #label(item: Path, info: GraphQLResolveInfo, source: unknown): string {

@@ -1,5 +1,4 @@
-import { Kind, print } from 'graphql'
-import type { DocumentNode, ExecutionArgs, ExecutionResult, GraphQLError } from 'graphql'
+import type { ExecutionArgs, ExecutionResult, GraphQLError } from 'graphql'
 import type { Timer } from '../core/clock.ts'
 import { encode } from '../core/codec.ts'
 import { DurableError } from '../core/errors.ts'
@@ -13,6 +12,7 @@ import type { Abandonment, ExecutionOwner, NewOutcome } from './execution.ts'
 import type { Host } from './host.ts'
 import { Labels } from './labels.ts'
 import { deferredResult } from './deferred.ts'
+import { onlyOperationName, rootKeys, sourceOf } from './documents.ts'
 import { fingerprintOf } from './idempotency.ts'
 import type { Followed } from './idempotency.ts'
 import { encodeResult, statusOf } from './result.ts'
@@ -476,27 +476,4 @@ function refusalReason(outcome: { result: ExecutionResult } | { error: unknown }
   if ('error' in outcome) return outcome.error instanceof Error ? outcome.error.message : String(outcome.error)
   const messages = outcome.result.errors?.map((error) => error.message).join('; ')
   return `The server answered without executing the operation${messages ? `: ${messages}` : ''}.`
-}
-
-/** The text as the client sent it, where the parser kept it. */
-function sourceOf(document: DocumentNode): string {
-  return document.loc?.source.body ?? print(document)
-}
-
-function onlyOperationName(document: DocumentNode): string | null {
-  const names = document.definitions.flatMap((node) =>
-    node.kind === Kind.OPERATION_DEFINITION ? [node.name?.value ?? null] : [],
-  )
-  return names.length === 1 ? (names[0] ?? null) : null
-}
-
-function rootKeys(args: ExecutionArgs): string[] {
-  const operation = args.document.definitions.find(
-    (node) =>
-      node.kind === Kind.OPERATION_DEFINITION && (!args.operationName || node.name?.value === args.operationName),
-  )
-  if (operation?.kind !== Kind.OPERATION_DEFINITION) return []
-  return operation.selectionSet.selections.flatMap((node) =>
-    node.kind === Kind.FIELD && node.name.value !== '__typename' ? [node.alias?.value ?? node.name.value] : [],
-  )
 }

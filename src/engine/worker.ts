@@ -49,7 +49,9 @@ export class Worker {
       this.#every(PRUNE_MS, () => this.#prune())
       if (!this.#engine.options.worker) return
       this.#every(this.#engine.options.pollMs, () => this.#reap())
-      void this.#reap().then(() => this.wake())
+      void this.#reap()
+        .catch((error: unknown) => this.#warn('The store did not answer.', error))
+        .finally(() => this.wake())
     })
   }
 

@@ -133,7 +133,7 @@ export interface NewRun {
   readonly operationName: string | null
   readonly owner: string | null
   readonly version: string | null
-  /** How long ago the run began. */
+  /** How long ago the run began, as of now: stores read it each time they are about to write it. */
   readonly beganAgoMs: number
   /** Counted from when it began. */
   readonly timeoutMs: number | null

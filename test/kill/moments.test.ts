@@ -84,6 +84,19 @@ describe('a server that is killed', () => {
     expectNoStepTwice(world)
   })
 
+  it('by one of its steps, again and again, gives the run up in the end (I4)', { timeout: 60_000 }, async () => {
+    const world = open()
+    await arm(world, 'start:reserve')
+    const { body, deaths, runId } = await runErrand(
+      world,
+      checkout('1'),
+      Array.from({ length: 9 }, () => 'start:reserve'),
+    )
+    expect(body).toMatchObject({ data: null, errors: [{ extensions: { code: 'DURABLE_RESUME_FAILED', runId } }] })
+    expect(deaths).toBe(5)
+    expect(world.life).not.toBeNull()
+  })
+
   it('while it starts is none the worse for it', { timeout: 60_000 }, async () => {
     const world = open()
     await arm(world, 'end:charge')

@@ -21,7 +21,10 @@ async function nap({ n }: any, { step, user }: any): Promise<string> {
 }
 
 const schema = createSchema({
-  typeDefs: [durableTypeDefs, 'type Query { nap(n: Int): String, hello: String, later: Later } type Later { nap(n: Int): String }'],
+  typeDefs: [
+    durableTypeDefs,
+    'type Query { nap(n: Int): String, hello: String, later: Later } type Later { nap(n: Int): String }',
+  ],
   resolvers: {
     Later: { nap: (_: unknown, args: any, { step, user }: any) => nap(args, { step, user }) },
     Query: {

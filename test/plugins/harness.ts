@@ -133,6 +133,8 @@ export interface App extends TestServer {
   readonly clock: TestClock
   readonly durable: Durable
   readonly warnings: { message: string; details: any }[]
+  /** Whether the store fails with this transition. */
+  failing: (what: string) => boolean
   /** Commits and other transitions so far. */
   readonly writes: string[]
   /** A deploy: the server closes, and another one comes up over the same store. */
@@ -148,7 +150,12 @@ const apps = new Set<{ close(): Promise<void> }>()
 export async function createApp(kind: ServerKind, given: AppSpec): Promise<App> {
   const clock = createTestClock()
   const writes: string[] = []
-  const store = memoryStore({ onCommit: (phase, what) => void (phase === 'after' && writes.push(what)) })
+  const store = memoryStore({
+    onCommit: (phase, what) => {
+      if (phase === 'after') writes.push(what)
+      else if (app.failing(what)) throw new Error('The disk is full')
+    },
+  })
   const warnings: { message: string; details: any }[] = []
   let spec = given
   let crashed: Durable[] = []
@@ -185,6 +192,7 @@ export async function createApp(kind: ServerKind, given: AppSpec): Promise<App> 
     clock,
     warnings,
     writes,
+    failing: () => false,
     get durable() {
       return now.durable
     },

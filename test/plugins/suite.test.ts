@@ -221,6 +221,23 @@ describe.each(['Yoga', 'Envelop'] as const)('a server with %s', (kind) => {
     expect(log).toEqual(['order', 'pay'])
   })
 
+  it('tells nobody of a run that could not be committed (I4)', async () => {
+    const app = await createApp(kind, approval())
+    app.failing = (what) => what === 'commit'
+    const asking = app.ask('{ hello me { name report } }')
+    await app.clock.advance('20s')
+    const { body, status, headers } = await asking
+    expect([status, headers.get('location')]).toEqual([200, null])
+    expect(body).toMatchObject({
+      data: { hello: 'world', me: { name: 'Ada', report: null } },
+      errors: [{ path: ['me', 'report'], extensions: { code: 'DURABLE_STORE_UNAVAILABLE' } }],
+    })
+    expect(JSON.stringify(body)).not.toContain('run_')
+    app.failing = () => false
+    await app.clock.advance('1m')
+    expect((await app.durable.runs.list()).runs).toEqual([])
+  })
+
   it('finds the step of a field by the imported `step` in root fields, after an await as well', async () => {
     const app = await createApp(kind, {
       typeDefs: 'type Query { a: String }',

@@ -109,6 +109,7 @@ export class Simulation {
     await this.#judge(observer)
     await observer.close()
     for (const process of this.#processes) await process?.durable.close({ timeout: 0 })
+    await clock.advance(1000) // answers that were still on their way
     if (clock.pending > 0) this.violations.push(`${clock.pending} timers were left`)
   }
 

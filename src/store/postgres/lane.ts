@@ -102,6 +102,8 @@ export class Lane implements Connection {
 
   async #prepare(client: PoolClient): Promise<void> {
     this.#clients.add(client)
+    // Between checking a connection out and in, the pool does not listen, and an error nobody listens to ends the process.
+    client.on('error', () => {})
     const { configure } = this.#options
     if (configure !== null) await client.query(configure)
     await this.#options.onConnect?.(client)

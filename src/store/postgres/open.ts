@@ -2,7 +2,6 @@ import { StoreError } from '../store.ts'
 import type { Connection, Lane } from './lane.ts'
 import { keyOf } from './presence.ts'
 import * as sql from './sql/schema.ts'
-import { quoteIdentifier } from './sql/statement.ts'
 
 /**
  * Brings the schema to the current version. Where it is, nothing is locked, and no privilege is needed beyond reading:
@@ -17,7 +16,7 @@ export async function migrate(lane: Lane, schema: string): Promise<void> {
     const version = await readVersion(connection, schema)
     if (version === null) {
       const [namespace] = await connection.query(sql.HAS_SCHEMA, schema)
-      if (!namespace?.there) await connection.execute(sql.CREATE_SCHEMA + quoteIdentifier(schema))
+      if (!namespace?.there) await connection.execute(sql.CREATE_SCHEMA)
       await connection.execute(sql.CREATE_MIGRATIONS)
     }
     for (const [index, migration] of sql.MIGRATIONS.entries()) {

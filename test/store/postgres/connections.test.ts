@@ -155,6 +155,7 @@ describe('connections', () => {
     const [event] = await fast.findEvents([{ name: 'order', match: null, since, until: null, exclude: new Set() }])
     expect(event?.id).toBe('evt')
     expect(Number(event?.acceptedAt) - since).toBeLessThan(100)
+    await slow.close()
   })
 
   it('to a server that may forget what it acknowledged are warned about, once', async () => {

@@ -74,6 +74,7 @@ describe('migrations', () => {
       await session.reap()
       await session.prune(0)
       await session.delete('other')
+      await session.close()
     } finally {
       await world.sql(`drop owned by ${role}; drop role ${role}`)
     }

@@ -119,7 +119,7 @@ export const MIGRATIONS: readonly string[] = [
   `,
 ]
 
-export const CREATE_SCHEMA = 'create schema '
+export const CREATE_SCHEMA = 'create schema durable_schema'
 
 /**
  * These read the catalogue's tables: `to_regclass` would answer from a cache that does not know yet what another

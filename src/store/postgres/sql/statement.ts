@@ -2,7 +2,7 @@
 export interface Statement<P extends readonly unknown[], Row = never> {
   /** What the server knows the prepared statement by. */
   readonly name: string
-  /** Says `durable.` where the schema's name belongs. */
+  /** Says `durable.` where the schema's name belongs (by itself: `durable_schema`). */
   readonly sql: string
   /** Never there: it carries the types. */
   readonly types?: { readonly params: P; readonly row: Row }
@@ -22,8 +22,9 @@ export function quoteIdentifier(name: string): string {
 
 /** The statement's text for a schema of that name. */
 export function inSchema(sql: string, schema: string): string {
+  const name = quoteIdentifier(schema)
   // A function, because `$` has a meaning in a replacement string.
-  return sql.replaceAll(/\bdurable\./g, () => `${quoteIdentifier(schema)}.`)
+  return sql.replaceAll(/\bdurable(?:\.|_schema\b)/g, (found) => (found.endsWith('.') ? `${name}.` : name))
 }
 
 /** The server's time, in whole milliseconds; the same throughout a statement. */
