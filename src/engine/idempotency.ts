@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { GraphQLError } from 'graphql'
+import { GraphQLError, Source } from 'graphql'
 import type { ExecutionResult } from 'graphql'
 import { DurableError } from '../core/errors.ts'
 import type { Conflict } from '../store/store.ts'
@@ -50,7 +50,7 @@ export async function joinRun(operation: Operation, fingerprint: string, conflic
   }
   const { engine } = operation
   const stored = await endOf(engine, conflict.runId, engine.options.holdMs)
-  return stored ? revive(stored) : operation.follow(await followed(engine, conflict.runId))
+  return stored ? revive(stored, operation.input?.document ?? '') : operation.follow(await followed(engine, conflict.runId))
 }
 
 /** The run's result, if it ends within `holdMs`. */
@@ -85,15 +85,26 @@ export interface Followed {
 }
 
 /** A stored response on its way through the server once more: its errors were masked when it was made. */
-function revive({ result, http }: StoredResult): ExecutionResult {
+function revive({ result, http }: StoredResult, document: string): ExecutionResult {
   const errors = result.errors?.map(({ message, path, extensions, locations }) => {
-    const error = new GraphQLError(message, { ...(path && { path }), ...(extensions && { extensions }) })
-    // It works them out from nodes and sources only, which are not here.
-    return Object.assign(error, locations && { locations })
+    // Servers work the locations out once more, from these two.
+    const positions = locations?.map((location) => positionOf(location, document))
+    return new GraphQLError(message, {
+      ...(path && { path }),
+      ...(extensions && { extensions }),
+      ...(positions && { positions, source: new Source(document) }),
+    })
   })
   return {
     ...(result.data !== undefined && { data: result.data }),
     ...(errors && { errors }),
     ...((result.extensions ?? http) && { extensions: { ...result.extensions, ...(http && { http }) } }),
   }
+}
+
+/** Lines and columns count from 1. */
+function positionOf({ line, column }: { readonly line: number; readonly column: number }, document: string): number {
+  const lineEnd = /\r\n|[\n\r]/g
+  for (let each = 1; each < line; each++) lineEnd.exec(document)
+  return lineEnd.lastIndex + column - 1
 }

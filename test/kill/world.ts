@@ -119,9 +119,9 @@ export class World {
   }
 
   /** A request failed: either the server died, which is noted, or something is wrong. */
-  async diedOr(error: unknown, life: Life): Promise<void> {
+  async diedOr(thrown: unknown, life: Life): Promise<void> {
     const signal = await Promise.race([life.exit, stillAlive(3000)])
-    if (signal === 'alive') throw error
+    if (signal === 'alive') throw thrown
     expect(signal).toBe('SIGKILL')
     life.dead = true
     await this.#noteDeath()

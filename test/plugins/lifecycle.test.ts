@@ -1,3 +1,8 @@
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { createSchema, createYoga } from 'graphql-yoga'
 import { describe, expect, it } from 'vitest'
 import { useDurable } from '../../plugins/yoga.ts'
@@ -87,13 +92,20 @@ describe('disposing a server', () => {
     expect([sessions(), clock.pending]).toEqual([0, 0])
   })
 
-  it('leaves nothing that keeps a process alive', async () => {
-    const before = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
-    const yoga = serve({ store: memoryStore(), ...quiet })
-    await new Promise((resolve) => setImmediate(resolve))
-    expect((await ask(yoga, '{ nap }')).extensions.runId).toMatch(/^run_/)
-    await yoga.dispose()
-    expect(process.getActiveResourcesInfo().filter((name) => name === 'Timeout')).toHaveLength(before)
+  it('leaves nothing that keeps a process alive, and no file but the database', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'graphql-durable-dispose-'))
+    const fixture = fileURLToPath(new URL('fixtures/dispose.ts', import.meta.url))
+    const child = spawn(process.execPath, [fixture, join(directory, 'runs.db')], {
+      env: { ...process.env, NODE_NO_WARNINGS: '1' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+      timeout: 15_000,
+    })
+    let output = ''
+    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+    const code = await new Promise((resolve) => child.once('close', resolve))
+    expect([code, output]).toEqual([0, '202'])
+    expect(readdirSync(directory)).toEqual(['runs.db'])
+    rmSync(directory, { recursive: true })
   })
 
   it('lets a running step end first, and commits it', async () => {

@@ -5,6 +5,8 @@ export interface Proxy {
   readonly port: number
   /** How long what the client sends is on its way. */
   delayMs: number
+  /** Cuts every connection and lets none in, until it is set back. */
+  setDown(down: boolean): void
   close(): Promise<void>
 }
 
@@ -20,7 +22,12 @@ export async function startProxy(
 ): Promise<Proxy> {
   const { hostname, port } = new URL(serverUrl)
   const sockets = new Set<Socket>()
+  let isDown = false
   const server = createServer((client) => {
+    if (isDown) {
+      client.destroy()
+      return
+    }
     const upstream = connect(Number(port), hostname)
     const filter = swallowsNotifications ? notificationFilter() : (data: Buffer) => data
     for (const socket of [client, upstream]) {
@@ -45,6 +52,10 @@ export async function startProxy(
   const proxy: Proxy = {
     port: address.port,
     delayMs: 0,
+    setDown(down) {
+      isDown = down
+      if (down) for (const socket of sockets) socket.destroy()
+    },
     async close() {
       for (const socket of sockets) socket.destroy()
       server.close()

@@ -59,7 +59,7 @@ function meaningOf(code: string): Meaning {
 }
 
 /** Codes of Node's own, ECONNREFUSED for instance, are no SQLSTATEs. */
-export function sqlState(error: unknown): string | null {
+function sqlState(error: unknown): string | null {
   if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return null
   return /^[0-9A-Z]{5}$/.test(error.code) && error.code !== 'EPIPE' ? error.code : null
 }

@@ -24,6 +24,18 @@ function through({ port }: Proxy): string {
   return url.href
 }
 
+/** Until a connection has been made again. */
+async function retried<T>(call: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await call()
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.kind !== 'transient') throw error
+      await sleep(20)
+    }
+  }
+}
+
 /** Cuts every connection of the store's, as an administrator or a failover does. */
 function terminateAll(): Promise<unknown> {
   return query(
@@ -51,7 +63,7 @@ describe('connections', () => {
     const until = performance.now() + 3_000
     let terminations = 0
     let acknowledged = 0
-    const retried = async (commit: () => Promise<unknown>): Promise<void> => {
+    const counted = async (commit: () => Promise<unknown>): Promise<void> => {
       for (;;) {
         try {
           await commit()
@@ -63,10 +75,10 @@ describe('connections', () => {
       }
     }
     const work = async (): Promise<void> => {
-      await retried(() => session.commit([first('run')]))
+      await counted(() => session.commit([first('run')]))
       while (performance.now() < until) {
         const next = part('run', acknowledged + 2, { outcomes: [outcome(acknowledged)] })
-        await retried(async () => {
+        await counted(async () => {
           expect((await session.commit([next])).accepted.has('run')).toBe(true)
         })
         acknowledged++
@@ -81,7 +93,7 @@ describe('connections', () => {
     }
     await Promise.all([work(), terminate()])
     console.log('terminated backends', { terminations, acknowledged })
-    await retried(() => session.beat())
+    await counted(() => session.beat())
     const view = await session.read('run', { journal: true })
     expect(view?.journal?.map(({ pos }) => pos)).toEqual(Array.from({ length: acknowledged }, (_, pos) => pos))
     expect([...kinds]).toEqual(['transient'])
@@ -156,6 +168,27 @@ describe('connections', () => {
     expect(event?.id).toBe('evt')
     expect(Number(event?.acceptedAt) - since).toBeLessThan(100)
     await slow.close()
+  })
+
+  it('that everybody lost for longer than a lease make nobody dead, once they are back (I4)', async () => {
+    const leaseMs = 1_500
+    proxy = await startProxy(world.url)
+    const connectionString = through(proxy)
+    const one = await world.connect('one', { connectionString, leaseMs })
+    const other = await world.connect('other', { connectionString, leaseMs })
+    await other.commit([first('run')])
+    await one.beat()
+    proxy.setDown(true)
+    await expect(one.beat()).rejects.toMatchObject({ kind: 'transient' })
+    await sleep(leaseMs + 500)
+    proxy.setDown(false)
+    // The first one to come back looks before the others can have beaten.
+    const released = await retried(() => one.reap())
+    expect(released).toBe(0)
+    await retried(() => other.beat())
+    expect(await retried(() => one.reap())).toBe(0)
+    expect((await other.commit([part('run', 2)])).accepted.has('run')).toBe(true)
+    for (const session of [one, other]) await session.close()
   })
 
   it('to a server that may forget what it acknowledged are warned about, once', async () => {

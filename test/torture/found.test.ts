@@ -1,0 +1,86 @@
+import { createSchema, createYoga } from 'graphql-yoga'
+import { GraphQLError } from 'graphql'
+import { afterEach, describe, expect, it } from 'vitest'
+import { useDurable } from '../../plugins/yoga.ts'
+import { durableTypeDefs } from '../../schema/index.ts'
+import { createDurable } from '../../src/index.ts'
+import type { Durable, DurableContext } from '../../src/index.ts'
+import { memoryStore } from '../../src/memory.ts'
+import type { Store } from '../../src/store/store.ts'
+import { createTestClock } from '../../src/testing.ts'
+import type { TestClock } from '../../src/testing.ts'
+
+/* What the campaign has found, as the smallest tests that show it. */
+
+const opened: Durable[] = []
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((durable) => durable.close()))
+})
+
+type Answer = { readonly data?: unknown; readonly errors?: unknown; readonly extensions?: { readonly runId: string } }
+
+function serve(store: Store, clock: TestClock) {
+  const durable = createDurable({ store, clock, hold: 0, onWarning: () => {} })
+  opened.push(durable)
+  const schema = createSchema<DurableContext>({
+    typeDefs: [durableTypeDefs, 'type Query { ok: Boolean } type Mutation { fail: String approve: String }'],
+    resolvers: {
+      Mutation: {
+        fail: async (_root, _args, { step }) => {
+          await step.run('try', () => 1)
+          throw new GraphQLError('Refused.')
+        },
+        approve: async (_root, _args, { step }) =>
+          (await step.waitForEvent<string>('approval', { event: 'approved' }))?.data,
+      },
+    },
+  })
+  const yoga = createYoga({ schema, plugins: [useDurable(durable)], logging: false })
+  const post = async (query: string): Promise<Answer> => {
+    const response = await yoga.fetch('http://localhost/graphql', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'idempotency-key': '"key"' },
+      body: JSON.stringify({ query }),
+    })
+    return (await response.json()) as Answer
+  }
+  return { durable, post }
+}
+
+/** The store has a clock of its own, as a database server has. */
+function withClock(store: Store, clock: TestClock, opens: Promise<void>): Store {
+  return {
+    name: store.name,
+    connect: async (options) => {
+      await opens
+      return store.connect({ ...options, clock })
+    },
+  }
+}
+
+describe('the campaign found that', () => {
+  it('a request that joined a run by its key lost where its errors had been located (I7)', async () => {
+    const { post } = serve(memoryStore(), createTestClock())
+    const query = 'mutation {\n  fail\n}'
+    const first = await post(query)
+    expect(first).toMatchObject({ errors: [{ message: 'Refused.', locations: [{ line: 2, column: 3 }] }] })
+    expect(await post(query)).toEqual(first)
+  })
+
+  it('the first run of a process whose clock is fast began in the future, and missed its event for ever (I6)', async () => {
+    const clock = createTestClock()
+    const storeClock = createTestClock({ now: clock.now() - 5 * 60_000 })
+    let open = (): void => {}
+    const opens = new Promise<void>((resolve) => (open = resolve))
+    const { durable, post } = serve(withClock(memoryStore(), storeClock, opens), clock)
+    // Before the store is open, and so before its clock is known.
+    const answer = post('mutation { approve }')
+    await clock.settle()
+    open()
+    const { extensions } = await answer
+    await durable.send({ name: 'approved', data: 'yes' })
+    await clock.advance('3s')
+    const run = await durable.runs.get(extensions?.runId ?? '')
+    expect(run?.result).toMatchObject({ data: { approve: 'yes' } })
+  })
+})
