@@ -1,5 +1,6 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createYoga } from 'graphql-yoga'
 import { useDurable } from '../plugins/yoga.ts'
 import type { Clock } from '../src/core/clock.ts'
@@ -64,7 +65,15 @@ if (server) {
     ready(`http://127.0.0.1:${port}${yoga.graphqlEndpoint}`)
   })
 } else {
-  await durable.start()
+  // The database may be just restarting; a supervisor would start the process again.
+  while (
+    !(await durable.start().then(
+      () => true,
+      () => false,
+    ))
+  ) {
+    await sleep(200)
+  }
   ready(null)
 }
 

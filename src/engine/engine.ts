@@ -45,6 +45,7 @@ export class Engine {
   #unwatch: () => void = () => {}
   #clockOffsetMs = 0
   #closing = false
+  #isOver = false
   #warnedOfContext = false
 
   constructor(store: Store, options: EngineOptions, clock: Clock) {
@@ -72,7 +73,12 @@ export class Engine {
 
   async #start(): Promise<void> {
     const { leaseMs } = this.options
+    if (this.#isOver) throw closed()
     const session = await this.#store.connect({ processId: this.processId, leaseMs, clock: this.clock })
+    if (this.#isOver) {
+      await session.close()
+      throw closed()
+    }
     this.#session = session
     this.#worker = new Worker(this, session)
     this.#unwatch = session.watch((hint) => {
@@ -156,13 +162,12 @@ export class Engine {
   async #connected(): Promise<StoreSession> {
     await this.start()
     if (this.#session) return this.#session
-    throw new StoreError('broken', 'The store has been closed.')
+    throw closed()
   }
 
   /** Stops claiming, lets running steps end within `timeoutMs`, and gives every lease back. */
   async close(timeoutMs: number): Promise<void> {
     if (this.#closing) return
-    const session = this.#session
     this.#closing = true
     this.#tell(null)
     for (const operation of this.#operations.values()) void operation.deferAll()
@@ -177,8 +182,19 @@ export class Engine {
     this.#worker?.stop()
     this.#hot.clear()
     this.#unwatch()
+    this.#isOver = true
+    // A store that is only just being opened is closed as soon as it is.
+    await this.#starting?.catch(() => {})
+    const session = this.#session
     this.#session = null
-    await session?.close()
+    try {
+      await session?.close()
+    } catch (error) {
+      // Nothing that the caller could do: others find out that this process is gone, as with one that was killed.
+      this.options.warn('The leases could not be given back; others take the runs over a moment later.', {
+        reason: error instanceof Error ? error.message : String(error),
+      })
+    }
   }
 
   async #untilIdle(executions: readonly Execution[], timeoutMs: number): Promise<void> {
@@ -459,6 +475,10 @@ export class Engine {
   #tell(runId: string | null): void {
     for (const listener of this.#listeners) listener(runId)
   }
+}
+
+function closed(): StoreError {
+  return new StoreError('broken', 'The store has been closed.')
 }
 
 /** How long a failing store is tried again, at the least. */

@@ -83,4 +83,31 @@ describe('the campaign found that', () => {
     const run = await durable.runs.get(extensions?.runId ?? '')
     expect(run?.result).toMatchObject({ data: { approve: 'yes' } })
   })
+
+  it('a process that was closed while it was opening its store stayed, and held leases (I4)', async () => {
+    const clock = createTestClock()
+    const store = memoryStore()
+    let open = (): void => {}
+    const opens = new Promise<void>((resolve) => (open = resolve))
+    const sessions: { closed: boolean }[] = []
+    const slow: Store = {
+      name: 'slow',
+      connect: async (options) => {
+        await opens
+        const session = await store.connect(options)
+        const seen = { closed: false }
+        sessions.push(seen)
+        return { ...session, close: () => ((seen.closed = true), session.close()) }
+      },
+    }
+    const durable = createDurable({ store: slow, clock, onWarning: () => {} })
+    const started = durable.start().catch((error: Error) => error.message)
+    const closed = durable.close()
+    await clock.settle()
+    open()
+    await closed
+    expect(await started).toMatch('closed')
+    expect(sessions).toEqual([{ closed: true }])
+    expect(clock.pending).toBe(0)
+  })
 })

@@ -13,20 +13,27 @@ export async function claim(caller: Caller, request: ClaimRequest): Promise<Clai
     const [next] = await caller.claims.query(sql.NEXT_DUE)
     return { at: next?.at ?? 0, claimed: [], nextDueAt: next?.nextDueAt ?? null }
   }
-  const rows = await caller.send('claim', () => caller.clock.timed(() => take(caller, request)))
+  const { window } = caller
+  const { backMs } = window
+  const from = performance.now()
+  const rows = await caller.send('claim', () => caller.clock.timed(() => take(caller, request, backMs)))
   const runs = rows.filter(isClaimed)
+  const tookMs = performance.now() - from
   if (runs.length > 0) caller.hints.emit({ kind: 'changed' })
   const cold = runs.filter(({ id, epoch }) => request.hot?.get(id) !== epoch - 1)
   const loaded = cold.length === 0 ? new Map<string, LoadedRun>() : await load(caller, cold)
   const claimed = runs.map((row): Claimed => {
     return { run: toRunRecord(row), previousEpoch: row.epoch - 1, loaded: loaded.get(row.id) ?? null }
   })
-  return { at: rows[0]?.at ?? 0, claimed, nextDueAt: rows[0]?.nextDueAt ?? null }
+  const receipt = { at: rows[0]?.at ?? 0, claimed, nextDueAt: rows[0]?.nextDueAt ?? null }
+  if (request.runId === undefined) window.note(backMs, tookMs, receipt, rows[0]?.wasDueAt ?? null)
+  return receipt
 }
 
-function take(caller: Caller, { limit, runId, evenIfNotDue = false }: ClaimRequest): Promise<sql.ClaimRow[]> {
+function take(caller: Caller, request: ClaimRequest, backMs: number | null): Promise<sql.ClaimRow[]> {
+  const { limit, runId, evenIfNotDue = false } = request
   const { processId, leaseMs, presence, claims } = caller
-  const claimer = [processId, leaseMs, presence.lockKey, presence.lockedIn] as const
+  const claimer = [processId, leaseMs, presence.lockKey, presence.lockedIn, backMs] as const
   return runId === undefined
     ? claims.query(sql.CLAIM_DUE, ...claimer, limit, MAX_BYTES)
     : claims.query(sql.CLAIM_RUN, ...claimer, runId, evenIfNotDue)

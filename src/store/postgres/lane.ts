@@ -28,7 +28,8 @@ export interface Connection {
   execute(sql: string): Promise<void>
 }
 
-const CONNECT_TIMEOUT_MS = 5_000
+/** Also for whoever waits until a connection of a busy lane is free. */
+const CONNECT_TIMEOUT_MS = 10_000
 const KEEP_ALIVE_AFTER_MS = 5_000
 
 /**
@@ -56,7 +57,9 @@ export class Lane implements Connection {
       query_timeout: timeoutMs,
       keepAlive: true,
       keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
+      // A connection that is closed for its age takes the process's lock with it.
       maxUses: Number.POSITIVE_INFINITY,
+      maxLifetimeSeconds: 0,
       allowExitOnIdle: false,
       types: { getTypeParser },
       // oxlint-disable-next-line promise/no-callback-in-promise -- the driver's hook knows no promises

@@ -2,6 +2,7 @@ import type { PoolConfig } from 'pg'
 import type { ConnectOptions } from '../store.ts'
 import { StoreError } from '../store.ts'
 import { claim } from './claim.ts'
+import { ClaimWindow } from './claim-window.ts'
 import { commit, end } from './commit.ts'
 import { findEvents, send } from './events.ts'
 import { Hints } from './hints.ts'
@@ -38,6 +39,8 @@ export interface Caller {
   readonly presence: Presence
   readonly contact: Contact
   readonly clock: ServerClock
+  /** How far back claims look. */
+  readonly window: ClaimWindow
   readonly hints: Hints
   /** The server's time. */
   time(): Promise<number>
@@ -89,6 +92,7 @@ export async function openSession(options: SessionOptions): Promise<PostgresSess
     presence,
     contact,
     clock: new ServerClock(),
+    window: new ClaimWindow(),
     hints,
     time: async () => (await caller.general.query(THE_TIME))[0]?.at ?? 0,
     async send(what, write) {

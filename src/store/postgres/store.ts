@@ -1,12 +1,16 @@
 import type { PoolConfig } from 'pg'
 import type { ConnectOptions, Store, StoreSession } from '../store.ts'
 import { StoreError } from '../store.ts'
+import { configOf } from './hosts.ts'
 import { probe } from './probe.ts'
 import { keyOf } from './presence.ts'
 import { openSession } from './session.ts'
 
 export interface PostgresStoreOptions {
-  /** `postgres://user:password@host:5432/database`, or use `pool`. */
+  /**
+   * `postgres://user:password@host:5432/database`, or use `pool`. With several hosts, `…@a:5432,b:5432/database`, each
+   * new connection goes to the one that takes writes: a primary and its standbys.
+   */
   readonly connectionString?: string
   /**
    * A `pg.Pool` whose options are taken over. The store makes connections of its own with them: resolvers that hold
@@ -74,7 +78,7 @@ export function postgresStore(options: PostgresStoreOptions): PostgresStore {
 }
 
 function toConfig({ connectionString, pool }: PostgresStoreOptions): PoolConfig {
-  if (connectionString !== undefined && pool === undefined) return { connectionString }
+  if (connectionString !== undefined && pool === undefined) return configOf(connectionString)
   if (connectionString !== undefined || pool === undefined) {
     throw new TypeError('postgresStore expected either a connectionString or a pool, but got both or neither.')
   }

@@ -74,7 +74,7 @@ async function takeOver(session: StoreSession, held: Map<string, Held>, tally: T
     const runId = `run ${Math.floor(Math.random() * RUNS)}`
     try {
       await world.sql(
-        `update durable.runs set holder = null, status = 'suspended', due_at = 0 where id = $1 and ended_at is null`,
+        `update durable.runs set holder = null, status = 'suspended', due_at = floor(extract(epoch from now()) * 1000) where id = $1 and ended_at is null`,
         [runId],
       )
       const before = new Map([...tally.accepted].map(([id, outcomes]) => [id, [...outcomes]]))

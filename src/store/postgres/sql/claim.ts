@@ -8,6 +8,12 @@ type ClaimedRow = RunRow & NextDue
 export interface NextDue {
   readonly at: number
   readonly nextDueAt: number | null
+  /** Of a claimed run: since when it had been due. */
+  readonly wasDueAt: number | null
+}
+
+function sinceOf(backMs: string): string {
+  return `coalesce(${NOW} - ${backMs}::bigint, 0)`
 }
 
 /** The rest of both claims: takes what `chosen` names, and looks for what is due next. */
@@ -27,13 +33,21 @@ const TAKE = `
   )
   select ${NOW} as at,
     (select d.due_at from durable.runs d
-      where d.due_at is not null and d.id not in (select c.id from chosen c)
+      where d.due_at > ${sinceOf('$5')} and d.id not in (select c.id from chosen c)
       order by d.due_at limit 1) as "nextDueAt",
+    r.was_due_at as "wasDueAt",
     ${RUN_COLUMNS}
   from (values (1)) as once left join claimed r on true
   order by r.was_due_at`
 
-type Claimer = [processId: string, leaseMs: number, lockKey: string, lockedIn: number | null]
+type Claimer = [
+  processId: string,
+  leaseMs: number,
+  lockKey: string,
+  lockedIn: number | null,
+  /** How far back to look for due times (see claim-window.ts). */
+  backMs: number | null,
+]
 
 /**
  * Runs that others are just claiming are skipped, and so nobody waits. Limited and locked in a CTE of its own: the
@@ -44,15 +58,15 @@ export const CLAIM_DUE = statement<[...Claimer, limit: number, maxBytes: number]
   `
   with due as materialized (
     select r.id, r.due_at, r.bytes from durable.runs r
-    where r.due_at <= ${NOW}
+    where r.due_at <= ${NOW} and r.due_at > ${sinceOf('$5')}
     order by r.due_at
-    limit $5
+    limit $6
     for no key update skip locked
   ),
   chosen as materialized (
     select id, due_at
     from (select d.*, sum(d.bytes) over (order by d.due_at, d.id) - d.bytes as bytes_before from due d) as counted
-    where bytes_before < $6
+    where bytes_before < $7
   ),
   ${TAKE}`,
 )
@@ -66,13 +80,13 @@ export const CLAIM_RUN = statement<[...Claimer, id: string, evenIfNotDue: boolea
   `
   with chosen as materialized (
     select r.id, r.due_at from durable.runs r
-    where r.id = $5 and r.holder is null and r.ended_at is null and ($6 or r.due_at <= ${NOW})
+    where r.id = $6 and r.holder is null and r.ended_at is null and ($7 or r.due_at <= ${NOW})
     for no key update
   ),
   ${TAKE}`,
 )
 
-export const NEXT_DUE = statement<[], NextDue>(
+export const NEXT_DUE = statement<[], Pick<NextDue, 'at' | 'nextDueAt'>>(
   'next_due',
   `select ${NOW} as at,
     (select r.due_at from durable.runs r where r.due_at is not null order by r.due_at limit 1) as "nextDueAt"`,

@@ -101,6 +101,7 @@ export const COMMIT = statement<
     select $1, $2, ${NOW}, $3::bigint, $4::bigint
     where exists (select from part where creates)
     on conflict (id) do nothing
+    returning id
   ),
   keyed as (
     insert into durable.idempotency (key, run_id, fingerprint)
@@ -120,7 +121,8 @@ export const COMMIT = statement<
       case when p.next in ('completed', 'failed', 'cancelled') then p.at end,
       p.timeout_at, 0, coalesce(p.resume_failures, 0), p.note, $1, p.epoch, p.seq
     from part p
-    where p.creates and (p.idempotency_key is null or p.id in (select k.run_id from keyed k))
+    where p.creates and (select count(*) from registered) >= 0 -- which may wait for whoever strikes us off
+      and (p.idempotency_key is null or p.id in (select k.run_id from keyed k))
     order by p.id
     on conflict (id) do nothing
     returning id, n

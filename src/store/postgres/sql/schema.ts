@@ -176,4 +176,12 @@ export const READ_SETTINGS = `
   select current_setting('server_version_num')::integer as version, current_setting('fsync') as fsync,
     current_setting('synchronous_commit') as "synchronousCommit"`
 
+export interface Role {
+  readonly readOnly: boolean
+}
+
+/** Whether the server takes no writes: a standby, or one that was told so. */
+export const READ_ROLE = `
+  select pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean as "readOnly"`
+
 export const THE_TIME = statement<[], { readonly at: number }>('the_time', `select ${NOW} as at`)
