@@ -14,7 +14,10 @@ export type GetEnveloped = (initialContext: Record<string, unknown>) => Envelope
 export interface Enveloped {
   readonly schema: ExecutionArgs['schema']
   readonly parse: (source: string) => ExecutionArgs['document']
-  readonly validate: (schema: ExecutionArgs['schema'], document: ExecutionArgs['document']) => readonly { message: string }[]
+  readonly validate: (
+    schema: ExecutionArgs['schema'],
+    document: ExecutionArgs['document'],
+  ) => readonly { message: string }[]
   readonly contextFactory: () => unknown
   readonly execute: (args: ExecutionArgs) => unknown
 }
@@ -36,7 +39,8 @@ export function createEnvelopHost(engine: Engine, options: EnvelopHostOptions): 
       outsideOfRequests(() =>
         resuming.run(operation, () => {
           const { enter } = engine.options.context
-          const next = (): Promise<ExecutionResult> => (operation.args ? hotPass(options, operation) : coldPass(engine, options, operation))
+          const next = (): Promise<ExecutionResult> =>
+            operation.args ? hotPass(options, operation) : coldPass(engine, options, operation)
           return enter && operation.input ? enter(operation.input.captured, operation.resumed, next) : next()
         }),
       ),
@@ -72,7 +76,9 @@ async function coldPass(engine: Engine, options: EnvelopHostOptions, operation: 
   const document = parse(enveloped, input.document)
   const errors = enveloped.validate(enveloped.schema, document)
   if (errors.length > 0) {
-    throw new InvalidDocument(`The operation is not valid for the schema any more: ${errors.map((e) => e.message).join(' ')}`)
+    throw new InvalidDocument(
+      `The operation is not valid for the schema any more: ${errors.map((e) => e.message).join(' ')}`,
+    )
   }
   const built = create ? initial : ((await enveloped.contextFactory()) as object)
   const contextValue = Object.assign(built, restored)

@@ -286,4 +286,3 @@ export interface Runs {
   cancel(id: string, reason?: string): Promise<RunSnapshot>
   delete(id: string): Promise<boolean>
 }
-

@@ -33,6 +33,8 @@ export interface CampaignOptions {
   /** For the witness's log, the processes' logs, and an SQLite store. */
   readonly directory: string
   readonly onProgress?: (line: string) => void
+  /** Ends the load early; what happened until then is judged. */
+  readonly signal?: AbortSignal
 }
 
 export interface Summary {
@@ -72,7 +74,13 @@ export async function runCampaign(options: CampaignOptions): Promise<Summary> {
     const log = await connectWitness(witnessSocket)
     const { address } = database
     const running = (fleet = await startFleet({
-      ...{ directory, seed, trouble, leaseMs, log, store: address, witness: witnessSocket },
+      directory,
+      seed,
+      trouble,
+      leaseMs,
+      log,
+      store: address,
+      witness: witnessSocket,
       servers: Math.ceil(options.processes / 2),
       workers: Math.floor(options.processes / 2),
       // One host has one clock: an embedded store, which takes its time from its processes, has only that.
@@ -83,12 +91,16 @@ export async function runCampaign(options: CampaignOptions): Promise<Summary> {
     const { concurrency, pauseMs } = options
     clients = startClients({ random: random.fork('clients'), seed, urls: () => running.urls, concurrency, pauseMs })
     chaos = startChaos({
-      ...{ fleet: running, log, leaseMs, database: database.server, perMinute: options.perMinute },
+      fleet: running,
+      log,
+      leaseMs,
+      database: database.server,
+      perMinute: options.perMinute,
       random: random.fork('chaos'),
     })
     const endsAt = performance.now() + options.minutes * 60_000
-    while (performance.now() < endsAt) {
-      await sleep(Math.min(10_000, endsAt - performance.now()))
+    while (performance.now() < endsAt && !options.signal?.aborted) {
+      await sleep(Math.min(10_000, endsAt - performance.now()), undefined, { signal: options.signal }).catch(() => {})
       onProgress(progressLine(clients.experiences, chaos, running))
     }
     await chaos.stop()

@@ -30,6 +30,8 @@ if (values.store !== 'sqlite' && values.store !== 'postgres') {
 
 const directory = mkdtempSync(join(tmpdir(), 'durable-torture-'))
 say(`Store ${values.store}, seed ${values.seed}, ${values.minutes} minutes; logs in ${directory}`)
+const interrupted = new AbortController()
+for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupted.abort())
 const summary = await runCampaign({
   store: values.store,
   minutes: Number(values.minutes),
@@ -48,6 +50,7 @@ const summary = await runCampaign({
   },
   directory,
   onProgress: say,
+  signal: interrupted.signal,
 })
 for (const line of table(summary)) say(line)
 for (const violation of summary.violations.slice(0, 50)) say(`VIOLATION: ${violation}`)

@@ -49,7 +49,9 @@ const MAX_RETRY_AFTER_MS = 60_000
 
 /** When polling again makes sense: at the next known end, or soon where somebody else decides. */
 export function retryAfterMs(waits: readonly Pick<WaitSnapshot, 'kind' | 'until'>[], now: number): number {
-  const ends = waits.map(({ kind, until }) => (until && (kind === 'SLEEP' || kind === 'RETRY') ? until.getTime() - now : 0))
+  const ends = waits.map(({ kind, until }) =>
+    until && (kind === 'SLEEP' || kind === 'RETRY') ? until.getTime() - now : 0,
+  )
   const next = ends.length === 0 ? 0 : Math.min(...ends)
   return Math.ceil(Math.min(MAX_RETRY_AFTER_MS, Math.max(MIN_RETRY_AFTER_MS, next)))
 }

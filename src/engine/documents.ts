@@ -13,10 +13,7 @@ import type {
 type Named = Pick<ExecutionArgs, 'document' | 'operationName'>
 
 /** The operation that is executed; undefined where the executor will say that there is none. */
-export function operationIn({
-  document,
-  operationName,
-}: Named): OperationDefinitionNode | undefined {
+export function operationIn({ document, operationName }: Named): OperationDefinitionNode | undefined {
   return document.definitions.find(
     (node): node is OperationDefinitionNode =>
       node.kind === Kind.OPERATION_DEFINITION && (!operationName || node.name?.value === operationName),

@@ -3,7 +3,16 @@ import { backoffMs } from '../core/backoff.ts'
 import type { Clock } from '../core/clock.ts'
 import { decode } from '../core/codec.ts'
 import { DurableError } from '../core/errors.ts'
-import type { Claimed, EventQuery, EventRecord, LoadedRun, ReadParts, RunView, Store, StoreSession } from '../store/store.ts'
+import type {
+  Claimed,
+  EventQuery,
+  EventRecord,
+  LoadedRun,
+  ReadParts,
+  RunView,
+  Store,
+  StoreSession,
+} from '../store/store.ts'
 import { StoreError } from '../store/store.ts'
 import type { EventInput } from '../types.ts'
 import { unavailable } from './errors.ts'
@@ -109,7 +118,8 @@ export class Engine {
         this.#readyHosts.add(host.name)
         this.#worker?.wake()
       },
-      (error: unknown) => this.options.warn('A server cannot resume runs.', { server: host.name, error: String(error) }),
+      (error: unknown) =>
+        this.options.warn('A server cannot resume runs.', { server: host.name, error: String(error) }),
     )
   }
 
@@ -500,4 +510,3 @@ function missingHost(name: string): Host {
     pass: () => Promise.reject(new Error(`No server named "${name}" is registered in this process.`)),
   }
 }
-

@@ -62,7 +62,12 @@ async function executeUnder(
 function executeBackground(operation: Operation, args: ExecutionArgs, execute: Execute): Executed | Promise<Executed> {
   operation.reached = true
   // The client's going away stops nothing, and there is nobody to send a response's parts to.
-  const whole = { ...args, signal: undefined, abortSignal: undefined, document: withoutIncrementalDelivery(args.document) }
+  const whole = {
+    ...args,
+    signal: undefined,
+    abortSignal: undefined,
+    document: withoutIncrementalDelivery(args.document),
+  }
   try {
     return start(operation, whole, execute)
   } finally {

@@ -66,10 +66,11 @@ function reviveError(record: ErrorRecord): GraphQLError {
   const thrown = record.thrown === null ? null : decode(record.thrown)
   return new GraphQLError(record.message, {
     ...(record.path && { path: record.path }),
-    ...(record.positions && record.source !== undefined && {
-      positions: record.positions,
-      source: { body: record.source, name: 'GraphQL request', locationOffset: { line: 1, column: 1 } } as never,
-    }),
+    ...(record.positions &&
+      record.source !== undefined && {
+        positions: record.positions,
+        source: { body: record.source, name: 'GraphQL request', locationOffset: { line: 1, column: 1 } } as never,
+      }),
     extensions: record.extensions,
     ...(thrown instanceof Error && { originalError: thrown }),
   })

@@ -146,7 +146,14 @@ function enterField(resolver: Resolver, policy: FieldPolicy | null, isMutationRo
     const step = createStep(operation, scope)
     operation.run?.pump.openTurn()
     const value = keep(operation, key, scope, () =>
-      surroundings.run({ scope, host: operation, step, insideStep: null }, resolver, source, args, context, shadowSignal(info, operation)),
+      surroundings.run(
+        { scope, host: operation, step, insideStep: null },
+        resolver,
+        source,
+        args,
+        context,
+        shadowSignal(info, operation),
+      ),
     )
     return awaitField(operation, key, info, scope, value)
   }

@@ -50,7 +50,9 @@ export async function joinRun(operation: Operation, fingerprint: string, conflic
   }
   const { engine } = operation
   const stored = await endOf(engine, conflict.runId, engine.options.holdMs)
-  return stored ? revive(stored, operation.input?.document ?? '') : operation.follow(await followed(engine, conflict.runId))
+  return stored
+    ? revive(stored, operation.input?.document ?? '')
+    : operation.follow(await followed(engine, conflict.runId))
 }
 
 /** The run's result, if it ends within `holdMs`. */

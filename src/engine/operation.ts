@@ -126,7 +126,11 @@ export class Operation implements ExecutionOwner {
     const run = this.#execution
     if (this.#joined || !run?.created) return this.#joined
     const waitingOn = run.waits.snapshots()
-    return { runId: run.runId, status: waitingOn.length > 0 && run.attempts.size === 0 ? 'SUSPENDED' : 'RUNNING', waitingOn }
+    return {
+      runId: run.runId,
+      status: waitingOn.length > 0 && run.attempts.size === 0 ? 'SUSPENDED' : 'RUNNING',
+      waitingOn,
+    }
   }
 
   get context(): unknown {
@@ -212,10 +216,12 @@ export class Operation implements ExecutionOwner {
     const fields = [...this.pendingFields].filter(
       (field) => field.reject && (field.scope() === scope || isNestedIn(scope.key, field.key)),
     )
-    const below = fields.length > 0 ? fields : [...this.pendingFields].filter((field) => isWithin(`${field.key}>`, scope.key))
+    const below =
+      fields.length > 0 ? fields : [...this.pendingFields].filter((field) => isWithin(`${field.key}>`, scope.key))
     for (const field of below) this.#deferField(field)
     // Where nothing is pending, the field was deferred before, or has answered without waiting for this tool.
-    if (below.length === 0 && [...this.#untold].some((key) => isWithin(`${key}>`, scope.key))) this.#answerWithoutExecutor(0)
+    if (below.length === 0 && [...this.#untold].some((key) => isWithin(`${key}>`, scope.key)))
+      this.#answerWithoutExecutor(0)
   }
 
   /** The switch, for whatever is running. */
@@ -235,7 +241,10 @@ export class Operation implements ExecutionOwner {
             path,
             extensions: { runId: this.#joined?.runId ?? this.#execution?.runId },
           })
-        : new DurableError(this.#failedWith.code, this.#failedWith.message, { path, extensions: this.#failedWith.extensions })
+        : new DurableError(this.#failedWith.code, this.#failedWith.message, {
+            path,
+            extensions: this.#failedWith.extensions,
+          })
     this.deferred.push(error)
     return error
   }

@@ -33,7 +33,9 @@ export class Scope {
    * least one of them was made after an await of something that is no tool, and so their order is not recorded.
    */
   nextKey(id: string, turn: { number: number; loose: boolean }): string {
-    const ambiguous = this.#pending.get(id)?.some((other) => other.number !== turn.number && (other.loose || turn.loose))
+    const ambiguous = this.#pending
+      .get(id)
+      ?.some((other) => other.number !== turn.number && (other.loose || turn.loose))
     if (ambiguous) {
       throw new DurableError(
         'DURABLE_STEP_MISUSED',

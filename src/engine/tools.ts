@@ -37,14 +37,50 @@ export function createStep(host: ToolHost, scope: Scope): Step {
   const step: Step = {
     run: (id, fn, options) =>
       // The outcome is what `fn` returned, in this life or in an earlier one (I11).
-      call(host, scope, id, 'RUN', (c) => startRun(c, step, 'RUN', fn, options), (o) => readRun(id, o) as never),
-    sleep: (id, duration) => call(host, scope, id, 'SLEEP', (c) => startSleep(c, durationOf(id, duration)), () => {}),
+      call(
+        host,
+        scope,
+        id,
+        'RUN',
+        (c) => startRun(c, step, 'RUN', fn, options),
+        (o) => readRun(id, o) as never,
+      ),
+    sleep: (id, duration) =>
+      call(
+        host,
+        scope,
+        id,
+        'SLEEP',
+        (c) => startSleep(c, durationOf(id, duration)),
+        () => {},
+      ),
     sleepUntil: (id, date) =>
-      call(host, scope, id, 'SLEEP', (c) => startSleep(c, instantOf(id, date) - c.execution.clock.now()), () => {}),
+      call(
+        host,
+        scope,
+        id,
+        'SLEEP',
+        (c) => startSleep(c, instantOf(id, date) - c.execution.clock.now()),
+        () => {},
+      ),
     waitForEvent: (id, options) =>
-      call(host, scope, id, 'EVENT', (c) => startWaitForEvent(c, options), (o) => readEvent(o) as never),
+      call(
+        host,
+        scope,
+        id,
+        'EVENT',
+        (c) => startWaitForEvent(c, options),
+        (o) => readEvent(o) as never,
+      ),
     sendEvent: (id, event) =>
-      call(host, scope, id, 'SEND', (c) => startSend(c, step, event), (o) => readRun(id, o) as { ids: string[] }),
+      call(
+        host,
+        scope,
+        id,
+        'SEND',
+        (c) => startSend(c, step, event),
+        (o) => readRun(id, o) as { ids: string[] },
+      ),
   }
   return step
 }
@@ -165,7 +201,12 @@ function startRun(
 /** What a step threw is kept from clients, and a StepError is masked by nobody: here is where it can be seen. */
 function warnOfFailure({ execution, id, key }: Call, cause: unknown, attempts: number): void {
   if (isGraphQLError(cause)) return // made for clients, who are told
-  execution.engine.options.warn(`Step "${id}" used up its attempts.`, { runId: execution.runId, step: key, attempts, cause })
+  execution.engine.options.warn(`Step "${id}" used up its attempts.`, {
+    runId: execution.runId,
+    step: key,
+    attempts,
+    cause,
+  })
 }
 
 /** A `retryIf` that throws, or a RetryAfterError without a usable time, ends the step with the error it was asked about. */
@@ -222,7 +263,10 @@ function runAttempt(
   }
   if (timeoutMs !== null) {
     timer = execution.clock.setTimeout(() => {
-      const error = new DurableError('DURABLE_STEP_TIMEOUT', `An attempt at step "${id}" took longer than ${timeoutMs} ms.`)
+      const error = new DurableError(
+        'DURABLE_STEP_TIMEOUT',
+        `An attempt at step "${id}" took longer than ${timeoutMs} ms.`,
+      )
       end({ error })
       abort(error)
     }, timeoutMs)
@@ -360,10 +404,18 @@ function readEvent(outcome: OutcomeRecord): unknown {
 
 function startSend(call: Call, step: Step, event: EventInput | readonly EventInput[]): void {
   const events = Array.isArray(event) ? (event as readonly EventInput[]) : [event as EventInput]
-  startRun(call, step, 'SEND', async ({ idempotencyKey }) => {
-    // The ids derive from the step, so that sending again after a crash is not another event.
-    return call.execution.engine.send(events.map((e, index) => ({ ...e, id: e.id ?? `evt_${idempotencyKey}_${index}` })))
-  }, undefined)
+  startRun(
+    call,
+    step,
+    'SEND',
+    async ({ idempotencyKey }) => {
+      // The ids derive from the step, so that sending again after a crash is not another event.
+      return call.execution.engine.send(
+        events.map((e, index) => ({ ...e, id: e.id ?? `evt_${idempotencyKey}_${index}` })),
+      )
+    },
+    undefined,
+  )
 }
 
 function misused(id: string, expected: string, got: string): DurableError {

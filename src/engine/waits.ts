@@ -290,9 +290,13 @@ export function toJson(value: unknown, what: string): string {
   try {
     json = JSON.stringify(value ?? null)
   } catch (cause) {
-    throw new DurableError('DURABLE_NOT_SERIALIZABLE', `Expected ${what} to be JSON, but it cannot be written as such.`, {
-      cause,
-    })
+    throw new DurableError(
+      'DURABLE_NOT_SERIALIZABLE',
+      `Expected ${what} to be JSON, but it cannot be written as such.`,
+      {
+        cause,
+      },
+    )
   }
   if (json === undefined) {
     throw new DurableError('DURABLE_NOT_SERIALIZABLE', `Expected ${what} to be JSON, but got a ${typeof value}.`)

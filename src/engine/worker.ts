@@ -207,7 +207,7 @@ export class Worker {
   }
 
   async #prune(): Promise<void> {
-    for (let more = true; more && !this.#stopped; ) {
+    for (let more = true; more && !this.#stopped;) {
       more = (await this.#session.prune(this.#engine.options.retentionMs)).more
     }
   }

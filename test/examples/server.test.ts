@@ -108,7 +108,6 @@ describe('the checkout example', () => {
 const ADA = { 'x-user': 'ada' }
 const CHECKOUT = `mutation { checkout(cart: "1", items: [{ sku: "tea", quantity: 1 }]) { order approvedBy } }`
 
-// oxlint-disable-next-line typescript/no-explicit-any -- answers of many shapes, each compared as a whole
 type Answer = Record<string, any>
 
 function addressIn(output: string): string {
