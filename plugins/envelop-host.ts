@@ -66,7 +66,9 @@ async function coldPass(engine: Engine, options: EnvelopHostOptions, operation: 
   const restored = { ...(await restore?.(input.captured, resumed)), durable }
   let initial: Record<string, unknown>
   if (create) {
-    initial = { ...((await create(input.captured, resumed)) as object), durable }
+    const created = (await create(input.captured, resumed)) as Record<string, unknown> // a context is an object
+    initial = Object.isExtensible(created) ? created : (Object.create(created) as Record<string, unknown>)
+    initial['durable'] = durable
   } else {
     const synthetic = syntheticRequest(operation, request?.(input.captured, resumed))
     initial = { request: synthetic, ...restored }

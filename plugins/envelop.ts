@@ -18,7 +18,10 @@ export type { GetEnveloped }
 export interface EnvelopPluginOptions {
   /** What `envelop` returned: background passes are made with it. A function, since it comes after its plugins. */
   readonly getEnveloped?: () => GetEnveloped
-  /** Which server a run belongs to, when several share one durable. Default 'default'. */
+  /**
+   * Which server a run belongs to, when several share one durable or one store. Default 'default'. Keep it over deploys:
+   * only a server of the run's name carries it on.
+   */
   readonly name?: string
   /** Background passes begin once this has resolved. Default: at once. */
   readonly ready?: () => Promise<void>
@@ -81,11 +84,13 @@ export function durablePlugin(durable: Durable, engine: Engine, host: Host): Plu
     },
     onExecute({ args, executeFn, setExecuteFn, context }) {
       const operation = takeResuming() ?? new Operation(engine, host, ownArgs(args), null)
-      operation.args ??= ownArgs(args)
       operations.set(args, operation)
       const contextValue = bindContext(context, operation)
-      setExecuteFn(((passArgs: ExecutionArgs) =>
-        executePass(operation, { ...passArgs, contextValue }, executeFn as Execute)) as ExecuteFunction)
+      const own = operation.args ?? ownArgs(args)
+      setExecuteFn(((passArgs: ExecutionArgs) => {
+        operation.args ??= own // a cold pass that gets here can be made again, hot
+        return executePass(operation, { ...passArgs, contextValue }, executeFn as Execute)
+      }) as ExecuteFunction)
     },
     onSubscribe({ extendContext }) {
       extendContext({ step: ambientStep })

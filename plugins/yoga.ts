@@ -14,7 +14,10 @@ import type { GetEnveloped } from './envelop-host.ts'
 type Yoga = YogaServer<Record<string, unknown>, Record<string, unknown>>
 
 export interface YogaPluginOptions {
-  /** Which server a run belongs to, when several share one durable. Default 'default'. */
+  /**
+   * Which server a run belongs to, when several share one durable or one store. Default 'default'. Keep it over deploys:
+   * only a server of the run's name carries it on.
+   */
   readonly name?: string
   /** Background passes begin once this has resolved. Default: once the schema is there. */
   readonly ready?: () => Promise<void>

@@ -250,6 +250,7 @@ export interface ListFilter {
 
 export interface RunPage {
   readonly runs: RunSnapshot[]
+  /** For `after`; null on the last page. */
   readonly endCursor: string | null
 }
 

@@ -40,8 +40,16 @@ export function startChaos(options: ChaosOptions): Chaos {
   const controller = new AbortController()
   const done = { kills: 0, freezes: 0, closes: 0, terminations: 0, restarts: 0 }
   let disruptions = 1_000_000 // not to be confused with the fleet's
+  let last: Promise<unknown> = Promise.resolve()
 
-  async function toAll(what: 'terminate' | 'restart', body: () => Promise<unknown>): Promise<void> {
+  /** One thing at a time is done to the database: while it is restarted, it has no connections to cut. */
+  function toAll(what: 'terminate' | 'restart', body: () => Promise<unknown>): Promise<void> {
+    const done = last.then(() => disruptAll(what, body))
+    last = done.catch(() => {}) // the caller is told
+    return done
+  }
+
+  async function disruptAll(what: 'terminate' | 'restart', body: () => Promise<unknown>): Promise<void> {
     const id = ++disruptions
     await log.tell({ kind: 'disruption', life: null, what, phase: 'begin', id })
     await body()

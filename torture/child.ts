@@ -34,6 +34,10 @@ export interface ChildIsReady {
   readonly url: string | null
 }
 
+// A campaign that was killed leaves nobody behind.
+const orphaned = (): never => process.exit(3)
+process.once('disconnect', orphaned)
+
 const orders = JSON.parse(process.argv[2] ?? '') as ChildOrders
 const { life, role, skewMs, leaseMs, trouble } = orders
 const random = createRandom(`${orders.seed}/${life}`)
@@ -86,11 +90,7 @@ async function close(): Promise<void> {
   await durable.close({ timeout: '3s' })
   server?.closeAllConnections()
   witness.close()
+  process.off('disconnect', orphaned)
   process.disconnect()
 }
 process.once('SIGTERM', () => void close())
-// A campaign that was killed leaves nobody behind.
-const orphaned = (): never => process.exit(3)
-process.once('disconnect', () => {
-  if (process.listenerCount('SIGTERM') > 0) orphaned()
-})

@@ -46,6 +46,7 @@ export interface Fleet {
 }
 
 const CLOSE_WITHIN_MS = 15_000
+const CHOOSE_WITHIN_MS = 5_000
 
 export async function startFleet(options: FleetOptions): Promise<Fleet> {
   const { random, log } = options
@@ -83,15 +84,23 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     })
   }
 
-  /** One that is up and that nothing is being done to. */
-  function choose(): Member | null {
-    const candidates = [...members].filter(({ ready, disrupted }) => ready && !disrupted)
-    return candidates.length === 0 ? null : random.pick(candidates)
+  /**
+   * One that is up and that nothing is being done to, once there are enough of those: where nobody is left to take runs
+   * over, nothing is put to the test.
+   */
+  async function choose(): Promise<Member | null> {
+    const giveUpAt = performance.now() + CHOOSE_WITHIN_MS
+    while (!ending && performance.now() < giveUpAt) {
+      const candidates = [...members].filter(({ ready, disrupted }) => ready && !disrupted)
+      if (candidates.length > members.size / 3) return random.pick(candidates)
+      await sleep(50)
+    }
+    return null
   }
 
   async function disrupt(what: Disruption, body: (member: Member) => Promise<void>): Promise<boolean> {
-    const member = choose()
-    if (!member) return false
+    const member = await choose()
+    if (!member || member.disrupted) return false
     const id = ++disruptions
     const { life } = member
     member.disrupted = what

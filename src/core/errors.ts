@@ -56,6 +56,15 @@ export class DurableError extends GraphQLError {
   }
 }
 
+/** What somebody threw, as a text for operators. */
+export function messageOf(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? thrown.message : String(thrown)
+  } catch {
+    return `a value of type ${typeof thrown}`
+  }
+}
+
 /** Thrown in a resolver when a step's attempts are used up. `cause` is what the last attempt threw. */
 export class StepError extends DurableError {
   readonly stepId: string

@@ -130,6 +130,11 @@ export class Engine {
 
   readonly #readyHosts = new Set<string>()
 
+  /** Whose runs this process can carry on. */
+  get readyServers(): readonly string[] {
+    return [...this.#readyHosts]
+  }
+
   get canClaim(): boolean {
     return this.#readyHosts.size > 0 && !this.#closing
   }
@@ -182,13 +187,14 @@ export class Engine {
     this.#tell(null)
     for (const operation of this.#operations.values()) void operation.deferAll()
     const running = [...this.#operations.values()].flatMap(({ run }) => (run ? [run] : []))
-    await this.#untilIdle(running, timeoutMs)
+    await this.#until((run) => !run.busy, running, timeoutMs)
     for (const run of running) {
       run.waits.registerAll()
       run.park(0)
     }
-    await this.#untilIdle(running, timeoutMs)
-    for (const run of running) run.abandon({ kind: 'evicted' })
+    // A step that outlives its time keeps its run from being parked; the lease ends with the session.
+    await this.#until((run) => run.state !== 'parking', running, timeoutMs)
+    for (const { run } of this.#operations.values()) run?.abandon({ kind: 'evicted' })
     this.#worker?.stop()
     this.#hot.clear()
     this.#unwatch()
@@ -207,9 +213,9 @@ export class Engine {
     }
   }
 
-  async #untilIdle(executions: readonly Execution[], timeoutMs: number): Promise<void> {
+  async #until(isDone: (run: Execution) => boolean, runs: readonly Execution[], timeoutMs: number): Promise<void> {
     const giveUpAt = this.clock.now() + timeoutMs
-    const isBusy = (): boolean => this.#listeners.size > 0 || executions.some((run) => run.state !== 'over' && run.busy)
+    const isBusy = (): boolean => this.#listeners.size > 0 || runs.some((run) => run.state !== 'over' && !isDone(run))
     while (this.clock.now() < giveUpAt && isBusy()) {
       await new Promise<void>((resolve) => this.clock.setTimeout(resolve, CLOSE_POLL_MS))
     }
@@ -286,6 +292,11 @@ export class Engine {
     void this.#reclaim(runId).finally(() => this.#reclaiming.delete(runId))
   }
 
+  /** A run whose promises were dropped wants to go on: by a cold pass, now. */
+  carryOnEvicted(runId: string): void {
+    if (!this.#closing) void this.#worker?.claimOne(runId, true)
+  }
+
   async #reclaim(runId: string): Promise<void> {
     while (!this.#closing && this.find(runId)?.run?.state === 'parked') {
       const answer = await this.#worker?.claimOne(runId, true)
@@ -304,6 +315,7 @@ export class Engine {
 
   /** Advances a run whose lease was just taken. */
   async carryOn(claimed: Claimed): Promise<void> {
+    if (this.#closing) return // it is given back with the session
     this.#tell(claimed.run.id)
     const hot = this.#operations.get(claimed.run.id)
     if (hot?.run?.state === 'parked' && hot.run.epoch === claimed.previousEpoch) {
@@ -350,9 +362,9 @@ export class Engine {
   }
 
   #resumeCold({ run }: Claimed, loaded: LoadedRun): void {
-    const host = this.#hosts.get(run.server) ?? (this.#hosts.size === 1 ? [...this.#hosts.values()][0] : undefined)
-    const operation = new Operation(this, host ?? missingHost(run.server), null, readInput(loaded.input))
-    operation.restoreOwner(run.owner)
+    const host = this.#hosts.get(run.server) ?? missingHost(run.server)
+    const operation = new Operation(this, host, null, readInput(loaded.input))
+    operation.restore(run)
     const execution = new Execution(this, {
       runId: run.id,
       epoch: run.epoch,
@@ -365,8 +377,8 @@ export class Engine {
       carried: [],
     })
     operation.attach(execution, run.resumeFailures)
-    this.adopt(operation)
     restoreFinished(operation, execution, loaded.journal)
+    this.adopt(operation)
     if (run.takeovers >= MAX_TAKEOVERS) {
       execution.fail(
         'DURABLE_RESUME_FAILED',

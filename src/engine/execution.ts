@@ -57,6 +57,8 @@ export interface ExecutionOwner {
   defer(scope: Scope): void
   /** There is a pass, and everything pending in it waits for a tool. */
   mayPark(): boolean
+  /** A background pass is under way. */
+  readonly hasPass: boolean
   onAbandoned(why: Abandonment): void
 }
 
@@ -137,6 +139,9 @@ export class Execution implements Author {
   #timeout: Timer | null = null
   #parkCheck: Timer | null = null
   #parkCheckDue = false
+  #isEvicted = false
+  /** Since when nothing but a field that awaits no tool keeps the run from being parked. */
+  #idleSince: number | null = null
 
   constructor(engine: Engine, start: ExecutionStart) {
     this.engine = engine
@@ -274,12 +279,24 @@ export class Execution implements Author {
     this.waits.stop()
     this.#timeout?.cancel()
     this.#parkCheck?.cancel()
+    this.#isEvicted = why.kind === 'evicted'
+    if (this.#whenLive.length + this.#whenMayStart.length > 0) this.onCalledAfterEviction()
     this.#whenLive = []
     this.#whenMayStart = []
     this.#pending = emptyPending()
     this.#abortAttempts(new DOMException('The run is no longer advanced by this process.', 'AbortError'))
     this.engine.forget(this)
     this.owner.onAbandoned(why)
+  }
+
+  /**
+   * The user's code went on by something that is no tool, after its promises were dropped. What it wants happens in a
+   * cold pass instead.
+   */
+  onCalledAfterEviction(): void {
+    if (!this.#isEvicted) return
+    this.#isEvicted = false
+    this.engine.carryOnEvicted(this.runId)
   }
 
   /** A claim under the epoch that this was parked with: the promises go on where they were. */
@@ -290,6 +307,7 @@ export class Execution implements Author {
     this.#armTimeout()
     this.waits.resume()
     for (const start of this.#whenLive.splice(0)) this.whenLive(start)
+    if (isFull(this.#pending)) this.engine.writer.write(this)
     this.considerParking()
   }
 
@@ -329,12 +347,18 @@ export class Execution implements Author {
 
   #park(): void {
     if (this.#state !== 'live' || this.busy || this.waits.size === 0 || this.#whenMayStart.length > 0) return
-    if (!this.owner.mayPark()) return this.#recheck()
+    if (!this.owner.mayPark() && !this.#idleForLong()) return this.#recheck()
     if (!this.waits.allRegistered) return this.waits.registerAll()
     const wakeAt = this.waits.nextAt
     const wakeInMs = wakeAt === null ? null : Math.max(0, wakeAt - this.engine.storeNow())
     if (wakeInMs !== null && wakeInMs < PARK_AFTER_MS) return
     this.park(wakeInMs)
+  }
+
+  /** Whatever such a field awaits: when it wants to go on, the run is claimed again. */
+  #idleForLong(): boolean {
+    this.#idleSince ??= this.clock.now()
+    return this.owner.hasPass && this.clock.now() - this.#idleSince >= BUSY_GRACE_MS
   }
 
   /** A field awaits something that is no tool: it counts as in flight, and is looked at again. */
@@ -349,7 +373,7 @@ export class Execution implements Author {
 
   takeCommit(): RunCommit | null {
     const pending = this.#pending
-    if (this.#state === 'over' || this.#sent || (this.#created && !isFull(pending))) return null
+    if (this.#state === 'over' || this.#state === 'parked' || this.#sent || (this.#created && !isFull(pending))) return null
     this.#pending = emptyPending()
     const commit: RunCommit = {
       runId: this.runId,
@@ -394,6 +418,7 @@ export class Execution implements Author {
     this.#sent = null
     if (this.#state === 'over' || !sent) return
     this.#created = true
+    this.#idleSince = null
     this.engine.onStoreTime(at)
     if (commit.create) this.#onCreated(at)
     for (const outcome of commit.outcomes) {
@@ -417,18 +442,26 @@ export class Execution implements Author {
 
   onStoreFailure(commit: RunCommit, cause: StoreError): void {
     this.#sent = null
+    if (this.#state === 'over') return
+    if (cause.kind === 'rejected' && this.#created && commit.next.kind !== 'end') return this.#onUnwritable(cause)
     this.engine.options.warn('The store could not commit; the run is given up by this process for now.', {
       runId: this.runId,
       reason: cause.message,
     })
-    const unknown = this.#created || commit.create !== null
     this.abandon({
       kind: 'failed',
       error: new DurableError('DURABLE_STORE_UNAVAILABLE', 'The operation could not be stored. Try again later.', {
         cause,
-        ...(unknown && this.#created && { extensions: { runId: this.runId } }),
+        ...(this.#created && { extensions: { runId: this.runId } }),
       }),
     })
+  }
+
+  /** The store will never take it, from anybody: given up, the step would run again and again. The run ends instead. */
+  #onUnwritable(cause: StoreError): void {
+    this.#setState('live')
+    this.#pending = emptyPending()
+    this.fail('DURABLE_RESUME_FAILED', 'The operation could not be carried on.', cause.message)
   }
 
   #onParked(wakeInMs: number | null, signalled: boolean): void {
@@ -499,6 +532,8 @@ export class Execution implements Author {
   }
 }
 
+/** How long a field that awaits no tool counts as in flight. */
+const BUSY_GRACE_MS = 30_000
 /** How long until a field that awaits something else than a tool is looked at again. */
 const RECHECK_MS = 500
 

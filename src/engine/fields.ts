@@ -175,6 +175,10 @@ function bindField(resolver: Resolver): Resolver {
     let value: unknown
     try {
       value = resolver(source, args, context, shadowSignal(info, operation))
+    } catch (error) {
+      // It has called a tool: the next pass must not call it again.
+      if (here.scope) operation.kept.set(here.scope.key, { value: new Thrown(error), scope: here.scope } satisfies Kept)
+      throw error
     } finally {
       cursor = outer
     }

@@ -3,7 +3,7 @@ import type { Timer } from '../core/clock.ts'
 import { encode } from '../core/codec.ts'
 import { DurableError } from '../core/errors.ts'
 import { isNestedIn, isWithin } from '../core/keys.ts'
-import type { Conflict, Idempotency, NewRun } from '../store/store.ts'
+import type { Conflict, Idempotency, NewRun, RunRecord } from '../store/store.ts'
 import type { ResumedRun } from '../types.ts'
 import { unavailable } from './errors.ts'
 import type { Engine } from './engine.ts'
@@ -86,6 +86,7 @@ export class Operation implements ExecutionOwner {
   readonly #untold = new Set<string>()
   #passing = false
   #deferAfter: Timer | null = null
+  #nextPass: Timer | null = null
   #coarse: Timer | null = null
   #heldMs = 0
   #heldUntil = 0
@@ -103,6 +104,7 @@ export class Operation implements ExecutionOwner {
     this.input = input
     this.phase = args ? 'foreground' : 'background'
     this.startedAt = engine.clock.now()
+    this.#version = engine.options.version
     this.labels = new Labels(engine.options.identify)
   }
 
@@ -227,6 +229,7 @@ export class Operation implements ExecutionOwner {
   /** The switch, for whatever is running. */
   async deferAll(): Promise<void> {
     if (this.phase !== 'foreground' || !this.#execution) return
+    this.#execution.waits.registerAll()
     await this.#execution.committed()
     if (this.phase !== 'foreground') return
     for (const field of this.pendingFields) this.#deferField(field)
@@ -335,15 +338,19 @@ export class Operation implements ExecutionOwner {
   /** A background pass has got through to the executor. */
   onReached: () => void = () => {}
 
+  get hasPass(): boolean {
+    return this.phase === 'background' && this.#passing && this.reached
+  }
+
   mayPark(): boolean {
-    if (this.phase !== 'background' || this.pendingFields.size === 0) return false
-    if (!this.#passing || !this.reached) return false
+    if (!this.hasPass || this.pendingFields.size === 0) return false
     const pending = [...this.pendingFields]
     return pending.every((field) => waitsForTool(field) || pending.some((inner) => isNestedIn(inner.key, field.key)))
   }
 
   onAbandoned(why: Abandonment): void {
     this.#deferAfter?.cancel()
+    this.#nextPass?.cancel()
     if (this.#onAbandonedEarly) {
       this.#execution = null
       return this.#onAbandonedEarly(why)
@@ -353,6 +360,8 @@ export class Operation implements ExecutionOwner {
       return
     }
     if (why.kind === 'failed') this.#failedWith = why.error
+    // Nobody is told of a run that was never committed (I4).
+    else if (!this.#execution?.created) this.#failedWith = unavailable(null)
     for (const field of this.pendingFields) this.#deferField(field)
     this.#answerWithoutExecutor(COARSE_AFTER_MS)
   }
@@ -386,16 +395,18 @@ export class Operation implements ExecutionOwner {
       id: this.#execution?.runId ?? '',
       operationName: this.input?.operationName ?? null,
       owner: this.#owner,
-      version: this.engine.options.version,
+      version: this.#version,
     }
   }
 
+  #version: string | null
   #owner: string | null = null
   #encodedInput = ''
 
   /** For the engine: what the store kept. */
-  restoreOwner(owner: string | null): void {
+  restore({ owner, version }: RunRecord): void {
     this.#owner = owner
+    this.#version = version
   }
 
   #captureInput(args: ExecutionArgs): RunInput {
@@ -462,9 +473,12 @@ export class Operation implements ExecutionOwner {
     if (final) {
       const visible = isFinal(outcome) ? ` ${reason}` : ''
       execution.fail('DURABLE_RESUME_FAILED', `The operation could not be carried on.${visible}`, reason)
-    } else {
-      execution.park(this.engine.resumeDelayMs(failures), { resumeFailures: failures, note: reason })
+      return
     }
+    const delayMs = this.engine.resumeDelayMs(failures)
+    // With a step under way the lease cannot be given back: somebody else would run it beside this one.
+    if (execution.attempts.size > 0) this.#nextPass = this.engine.clock.setTimeout(() => this.pass(), delayMs)
+    else execution.park(delayMs, { resumeFailures: failures, note: reason })
   }
 }
 

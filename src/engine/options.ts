@@ -53,7 +53,18 @@ export function resolveOptions(options: DurableOptions): EngineOptions {
     idempotencyKey: options.idempotencyKey,
     // The context functions are typed against each other in DurableOptions; the engine only passes values through.
     context: (options.context ?? {}) as ContextOptions<unknown, unknown>,
-    warn: options.onWarning ?? ((message, details) => console.warn(`[graphql-durable] ${message}`, details)),
+    warn: warnWith(options.onWarning ?? ((message, details) => console.warn(`[graphql-durable] ${message}`, details))),
+  }
+}
+
+/** A logger that throws must not break what it was told about. */
+function warnWith(warn: EngineOptions['warn']): EngineOptions['warn'] {
+  return (message, details) => {
+    try {
+      warn(message, details)
+    } catch (error) {
+      console.warn('[graphql-durable] onWarning threw.', error)
+    }
   }
 }
 

@@ -26,12 +26,15 @@ export function createRuns(engine: Engine): Runs {
 
     async list(filter = {}) {
       const session = await engine.session()
-      const records = await translated(session.list(toQuery(filter)))
+      const query = toQuery(filter)
+      // One more than asked for tells whether there is another page.
+      const found = await translated(session.list({ ...query, first: query.first + 1 }))
+      const records = found.slice(0, query.first)
       const views = await Promise.all(records.map(({ id }) => get(id)))
       const last = records.at(-1)
       return {
         runs: views.filter((run) => run !== null),
-        endCursor: last ? encodeCursor(last) : null,
+        endCursor: last && found.length > records.length ? encodeCursor(last) : null,
       }
     },
 

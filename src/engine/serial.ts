@@ -1,5 +1,4 @@
 import { isAsyncIterable } from '@graphql-tools/utils'
-import { Kind } from 'graphql'
 import type { ExecutionArgs, ExecutionResult, FieldNode, GraphQLError } from 'graphql'
 import { fieldById, fieldKey, isWithin } from '../core/keys.ts'
 import type { FieldPolicy } from '../core/policy.ts'
@@ -43,8 +42,8 @@ export function mayBeKeyed(args: ExecutionArgs): boolean {
   const operation = operationIn(args)
   if (operation?.operation !== 'query') return operation?.operation === 'mutation'
   const fields = args.schema.getQueryType()?.getFields() ?? {}
-  return operation.selectionSet.selections.some(
-    (node) => node.kind === Kind.FIELD && fields[node.name.value]?.extensions[POLICY] !== undefined,
+  return [...rootSelections(args).values()].some(
+    ([node]) => node !== undefined && fields[node.name.value]?.extensions[POLICY] !== undefined,
   )
 }
 
@@ -62,7 +61,10 @@ export async function executeFieldByField(
   const data: Record<string, unknown> = {}
   const errors: GraphQLError[] = []
   let extensions: Record<string, unknown> | undefined
+  const { phase } = operation
   for (const field of fields) {
+    // The request was answered without waiting for this execution: a background pass goes on from here, and alone.
+    if (operation.phase !== phase) return NEVER
     const result = await executeField(operation, args, field, execute)
     errors.push(...(result.errors ?? []))
     if (result.extensions) extensions = { ...extensions, ...result.extensions }
@@ -72,6 +74,8 @@ export async function executeFieldByField(
   }
   return { ...(errors.length > 0 && { errors }), data, ...(extensions && { extensions }) }
 }
+
+const NEVER = new Promise<never>(() => {})
 
 async function executeField(
   operation: Operation,

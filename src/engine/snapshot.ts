@@ -24,7 +24,8 @@ export function toSnapshot(view: RunView, execution: Execution | null): RunSnaps
     waitingOn: waits,
     steps: [
       ...(view.journal ?? []).map(finishedStep),
-      ...(ended ? [] : view.waits.map(waitingStep)),
+      // An attempt under way may still have the wait for it in the store.
+      ...(ended ? [] : view.waits.filter((wait) => !execution?.attempts.has(wait.key)).map(waitingStep)),
       ...(execution && !ended ? runningSteps(execution) : []),
     ].filter(onePerKey()),
     retryAfterMs: ended ? null : retryAfterMs(waits, at),

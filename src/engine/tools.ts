@@ -5,7 +5,7 @@ import type { RetryPolicy, Verdict } from '../core/backoff.ts'
 import type { Timer } from '../core/clock.ts'
 import { decode, encode, encodeThrown, isGraphQLError } from '../core/codec.ts'
 import { toMs } from '../core/duration.ts'
-import { DurableError, StepError } from '../core/errors.ts'
+import { DurableError, messageOf, StepError } from '../core/errors.ts'
 import type { DurableErrorCode } from '../core/errors.ts'
 import type { EventRecord, OutcomeKind, OutcomeRecord } from '../store/store.ts'
 import type { DurableEvent, EventInput, Step, StepAttempt, StepRunOptions, WaitForEventOptions } from '../types.ts'
@@ -43,7 +43,7 @@ export function createStep(host: ToolHost, scope: Scope): Step {
         id,
         'RUN',
         (c) => startRun(c, step, 'RUN', fn, options),
-        (o) => readRun(id, o) as never,
+        (value, outcome) => readRun(id, value, outcome) as never,
       ),
     sleep: (id, duration) =>
       call(
@@ -70,7 +70,7 @@ export function createStep(host: ToolHost, scope: Scope): Step {
         id,
         'EVENT',
         (c) => startWaitForEvent(c, options),
-        (o) => readEvent(o) as never,
+        (value, outcome) => readEvent(value, outcome) as never,
       ),
     sendEvent: (id, event) =>
       call(
@@ -79,7 +79,7 @@ export function createStep(host: ToolHost, scope: Scope): Step {
         id,
         'SEND',
         (c) => startSend(c, step, event),
-        (o) => readRun(id, o) as { ids: string[] },
+        (value, outcome) => readRun(id, value, outcome) as { ids: string[] },
       ),
   }
   return step
@@ -95,7 +95,7 @@ function call<T>(
   id: string,
   kind: OutcomeKind,
   start: (call: Call) => void,
-  read: (outcome: OutcomeRecord) => T,
+  read: (value: unknown, outcome: OutcomeRecord) => T,
 ): Promise<T> {
   let execution: Execution | null
   let turn: { number: number; loose: boolean }
@@ -114,14 +114,17 @@ function call<T>(
   const { outcomes, pump } = execution
   const inContext = AsyncLocalStorage.snapshot()
   const promise = new Promise<T>((resolve, reject) => {
-    if (execution.state === 'over' || execution.state === 'ending') return
+    if (execution.state === 'over') return execution.onCalledAfterEviction()
+    if (execution.state === 'ending') return
     scope.opened(id, turn)
     pump.request(key, {
       scope,
       settle(outcome) {
+        const value = decodeOutcome(execution, outcome)
+        if (value === UNREADABLE) return
         scope.settled(id, turn)
         try {
-          resolve(read(outcome))
+          resolve(read(value, outcome))
         } catch (error) {
           // A failed step that nobody awaits is in the journal; it must not end the process.
           promise.catch(() => {})
@@ -141,6 +144,19 @@ function call<T>(
     })
   })
   return promise
+}
+
+const UNREADABLE = Symbol('unreadable')
+
+/** What the journal has but cannot be read (a version that is newer wrote it, say) must not be thrown at user code (I12). */
+function decodeOutcome(execution: Execution, outcome: OutcomeRecord): unknown {
+  try {
+    return decode(outcome.body)
+  } catch (error) {
+    const note = `The outcome of "${outcome.key}" cannot be read: ${messageOf(error)}`
+    execution.fail('DURABLE_RESUME_FAILED', 'The operation could not be carried on.', note)
+    return UNREADABLE
+  }
 }
 
 function assertFewerCalls(execution: Execution): void {
@@ -255,11 +271,9 @@ function runAttempt(
     ended = true
     timer?.cancel()
     execution.attempts.delete(key)
-    try {
-      if (execution.state === 'live') onEnd(thrown, value)
-    } finally {
-      release()
-    }
+    // A refused pass may have parked the run meanwhile: then it is claimed again first, or turns out to be lost.
+    execution.whenLive(() => onEnd(thrown, value))
+    release()
   }
   if (timeoutMs !== null) {
     timer = execution.clock.setTimeout(() => {
@@ -314,8 +328,7 @@ function commit(call: Call, kind: OutcomeKind, ok: boolean, body: string, attemp
   execution.commitOutcome({ key, kind, ok, body, attempts, eventId: eventId ?? null, startedAt }, scope.calls)
 }
 
-function readRun(id: string, outcome: OutcomeRecord): unknown {
-  const value = decode(outcome.body)
+function readRun(id: string, value: unknown, outcome: OutcomeRecord): unknown {
   if (outcome.ok) return value
   throw stepFailure(id, outcome.attempts, value)
 }
@@ -396,8 +409,7 @@ function toEvent(record: EventRecord): DurableEvent {
   }
 }
 
-function readEvent(outcome: OutcomeRecord): unknown {
-  const value = decode(outcome.body)
+function readEvent(value: unknown, outcome: OutcomeRecord): unknown {
   if (outcome.ok) return value
   throw value
 }

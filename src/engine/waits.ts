@@ -173,7 +173,8 @@ export class Waits {
   }
 
   snapshots(): WaitSnapshot[] {
-    return [...this.#open.values()].map(({ spec, since, until }) => ({
+    const committed = [...this.#open.values()].filter((wait) => wait.registered)
+    return committed.map(({ spec, since, until }) => ({
       ...parseKey(spec.key),
       kind: spec.kind,
       event: spec.event,
@@ -212,6 +213,8 @@ export class Waits {
 
   #onExpired(wait: Wait): void {
     if (!this.#open.has(wait.spec.key) || this.#execution.state !== 'live') return
+    // Timers may be early, and clocks be set back: the end is on the store's clock.
+    if (wait.until !== null && this.#execution.engine.storeNow() < wait.until) return this.#arm(wait)
     // An event accepted before the timeout beats it (I6): it is looked for once more.
     if (wait.spec.event !== null) {
       wait.expired = true

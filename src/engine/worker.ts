@@ -11,6 +11,8 @@ const BEATS_PER_LEASE = 5
 const PRUNE_MS = 10 * 60_000
 /** A seq that no execution reaches: gives back a lease that nobody here knows. */
 const RELEASE_SEQ = 2 ** 31 - 1
+/** Whatever made a process give a run up may still be so. */
+const STRAY_DELAY_MS = 1000
 
 /**
  * Claims runs that are due and hands them to the engine; says that the process is alive; frees the runs of processes
@@ -25,6 +27,8 @@ export class Worker {
   readonly #carried = new Set<string>()
   /** Held runs that nobody here knew at the last beat: (run, epoch). */
   #strays = new Set<string>()
+  /** As many runs are carried on as may be. */
+  #full = false
   #polling = false
   #again = false
   #stopped = false
@@ -85,17 +89,19 @@ export class Worker {
 
   /** An execution was parked or is over: there may be room for another. */
   onReleased(): void {
-    for (const runId of this.#carried) {
-      const state = this.#engine.find(runId)?.run?.state
-      if (state === undefined || state === 'over' || state === 'parked') this.#carried.delete(runId)
-    }
+    this.#dropReleased()
     if (this.#full) {
       this.#full = false
       this.wake()
     }
   }
 
-  #full = false
+  #dropReleased(): void {
+    for (const runId of this.#carried) {
+      const state = this.#engine.find(runId)?.run?.state
+      if (state === undefined || state === 'over' || state === 'parked') this.#carried.delete(runId)
+    }
+  }
 
   /** 'none': there was nothing to claim. 'failed': it is not known, try again. */
   async claimOne(runId: string, evenIfNotDue: boolean): Promise<'claimed' | 'none' | 'failed'> {
@@ -103,7 +109,8 @@ export class Worker {
     this.#claiming.add(runId)
     try {
       if (!this.#engine.options.worker) await this.#session.reap()
-      const receipt = await this.#session.claim({ limit: 1, runId, evenIfNotDue, hot: this.#engine.hotEpochs })
+      const { hotEpochs: hot, readyServers: servers } = this.#engine
+      const receipt = await this.#session.claim({ limit: 1, runId, evenIfNotDue, hot, servers })
       this.#engine.onStoreTime(receipt.at)
       for (const claimed of receipt.claimed) await this.#engine.carryOn(claimed)
       return receipt.claimed.length > 0 ? 'claimed' : 'none'
@@ -133,14 +140,20 @@ export class Worker {
   async #claimDue(): Promise<void> {
     const { worker, pollMs } = this.#engine.options
     if (!worker || !this.#engine.canClaim) return
+    this.#dropReleased()
     const limit = worker.concurrency - this.#carried.size
     this.#full = limit <= 0
     if (this.#full) return
-    const receipt = await this.#session.claim({ limit, hot: this.#engine.hotEpochs })
+    const { hotEpochs: hot, readyServers: servers } = this.#engine
+    const receipt = await this.#session.claim({ limit, hot, servers })
     this.#engine.onStoreTime(receipt.at)
     for (const claimed of receipt.claimed) {
       this.#carried.add(claimed.run.id)
-      await this.#engine.carryOn(claimed)
+      try {
+        await this.#engine.carryOn(claimed)
+      } catch (error) {
+        this.#warn('A run could not be carried on.', error) // it is a stray now, and given back by a beat
+      }
     }
     if (receipt.claimed.length === limit) this.#again = true
     const nextInMs = receipt.nextDueAt === null ? pollMs : Math.max(0, receipt.nextDueAt - receipt.at)
@@ -151,13 +164,12 @@ export class Worker {
     const sentAt = this.#engine.clock.now()
     const leases = this.#leases()
     const receipt = await this.#session.beat()
-    const wasConfirmed = this.confirmed
     // Not when the answer is read: a process that was stopped meanwhile would trust a lease that has run out.
     this.#confirmedAt = sentAt
     this.#engine.onStoreTime(receipt.at)
     // First of all: what was taken over must not start anything more (I2).
     dropLost(leases, receipt)
-    if (!wasConfirmed && this.confirmed) this.#engine.onConfirmed()
+    if (this.confirmed) this.#engine.onConfirmed()
     await this.#reconcile(receipt)
   }
 
@@ -196,10 +208,11 @@ export class Worker {
         outcomes: [],
         opens: [],
         closes: [],
-        next: { kind: 'park', wakeInMs: 0 },
+        next: { kind: 'park', wakeInMs: STRAY_DELAY_MS },
+        note: 'The process that held this run gave it up.',
       },
     ])
-    this.wake()
+    this.wakeIn(STRAY_DELAY_MS)
   }
 
   async #reap(): Promise<void> {

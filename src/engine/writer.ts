@@ -68,11 +68,11 @@ export class Writer {
 
   async #commit(batch: readonly Part[]): Promise<void> {
     const giveUpAt = this.#clock.now() + this.#patienceMs
-    for (let delay = FIRST_RETRY_MS; ; delay = Math.min(MAX_RETRY_MS, delay * 2)) {
+    let receipt: CommitReceipt | undefined
+    for (let delay = FIRST_RETRY_MS; !receipt; delay = Math.min(MAX_RETRY_MS, delay * 2)) {
       try {
         const session = await this.#session()
-        const receipt = await session.commit(batch.map((part) => part.commit))
-        return distribute(batch, receipt)
+        receipt = await session.commit(batch.map((part) => part.commit))
       } catch (thrown) {
         const error = asStoreError(thrown)
         // What the store will never take must not hold up the others: alone it is told, in company each is tried alone.
@@ -87,6 +87,7 @@ export class Writer {
         await new Promise<void>((resolve) => this.#clock.setTimeout(resolve, delay))
       }
     }
+    distribute(batch, receipt)
   }
 }
 

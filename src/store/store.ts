@@ -251,6 +251,8 @@ export interface ClaimRequest {
   readonly runId?: string
   /** With `runId`: also if it is parked and not due. Never if somebody alive holds it. */
   readonly evenIfNotDue?: boolean
+  /** Runs of these servers only, also in `nextDueAt`; absent: of any. */
+  readonly servers?: readonly string[]
   /** Runs that are suspended in memory here, with the epoch they were parked under: their journals are not loaded. */
   readonly hot?: ReadonlyMap<string, number>
 }

@@ -202,7 +202,7 @@ describe('the statements that are asked all the time', () => {
       const steps = plan.map(({ detail }) => String(detail)).join('; ')
       expect(steps, sql).toMatch(/USING (COVERING )?(INDEX|PRIMARY KEY)/)
       expect(steps, sql).not.toMatch(/TEMP B-TREE/)
-      expect(steps, sql).not.toMatch(/SCAN (?!.*USING)/)
+      expect(steps, sql).not.toMatch(/SCAN (?!json_each|.*USING)/)
     }
     connection.close()
   })

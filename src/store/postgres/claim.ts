@@ -10,7 +10,7 @@ const MAX_BYTES = 32 * 1024 * 1024
 
 export async function claim(caller: Caller, request: ClaimRequest): Promise<ClaimReceipt> {
   if (request.limit <= 0) {
-    const [next] = await caller.claims.query(sql.NEXT_DUE)
+    const [next] = await caller.claims.query(sql.NEXT_DUE, request.servers ?? null)
     return { at: next?.at ?? 0, claimed: [], nextDueAt: next?.nextDueAt ?? null }
   }
   const { window } = caller
@@ -31,9 +31,9 @@ export async function claim(caller: Caller, request: ClaimRequest): Promise<Clai
 }
 
 function take(caller: Caller, request: ClaimRequest, backMs: number | null): Promise<sql.ClaimRow[]> {
-  const { limit, runId, evenIfNotDue = false } = request
+  const { limit, runId, evenIfNotDue = false, servers = null } = request
   const { processId, leaseMs, presence, claims } = caller
-  const claimer = [processId, leaseMs, presence.lockKey, presence.lockedIn, backMs] as const
+  const claimer = [processId, leaseMs, presence.lockKey, presence.lockedIn, backMs, servers] as const
   return runId === undefined
     ? claims.query(sql.CLAIM_DUE, ...claimer, limit, MAX_BYTES)
     : claims.query(sql.CLAIM_RUN, ...claimer, runId, evenIfNotDue)

@@ -10,7 +10,7 @@ export async function claim(caller: Caller, request: ClaimRequest): Promise<Clai
   // Workers ask all the time; nothing to claim must not cost anybody the write lock.
   const idle = await database.read(() => {
     const at = caller.now()
-    return choose(database, at, request).length > 0 ? null : { at, claimed: [], nextDueAt: nextDueAt(database) }
+    return choose(database, at, request).length > 0 ? null : { at, claimed: [], nextDueAt: nextDueAt(database, request) }
   })
   if (idle) return idle
   return caller.write('claim', (hint) => {
@@ -18,15 +18,20 @@ export async function claim(caller: Caller, request: ClaimRequest): Promise<Clai
     const chosen = choose(database, at, request)
     if (chosen.length > 0) ensureRegistered(caller)
     const claimed = chosen.map(({ n }) => take(caller, hint, at, n, request))
-    return { at, claimed, nextDueAt: nextDueAt(database) }
+    return { at, claimed, nextDueAt: nextDueAt(database, request) }
   })
 }
 
-function choose(database: Database, at: number, { limit, runId, evenIfNotDue }: ClaimRequest): Pick<RunRow, 'n'>[] {
+function choose(database: Database, at: number, request: ClaimRequest): Pick<RunRow, 'n'>[] {
+  const { limit, runId, evenIfNotDue } = request
   if (limit <= 0) return []
   return runId === undefined
-    ? database.all(sql.FIND_DUE, at, limit)
-    : database.all(sql.FIND_DUE_RUN, runId, toFlag(evenIfNotDue ?? false), at)
+    ? database.all(sql.FIND_DUE, at, serversOf(request), limit)
+    : database.all(sql.FIND_DUE_RUN, runId, serversOf(request), toFlag(evenIfNotDue ?? false), at)
+}
+
+function serversOf({ servers }: ClaimRequest): string | null {
+  return servers === undefined ? null : JSON.stringify(servers)
 }
 
 function take({ database, processId }: Caller, hint: Hint, at: number, n: number, { hot }: ClaimRequest): Claimed {
@@ -45,6 +50,6 @@ function load(database: Database, n: number): LoadedRun {
   }
 }
 
-function nextDueAt(database: Database): number | null {
-  return database.get(sql.NEXT_DUE)?.dueAt ?? null
+function nextDueAt(database: Database, request: ClaimRequest): number | null {
+  return database.get(sql.NEXT_DUE, 0, serversOf(request))?.dueAt ?? null
 }

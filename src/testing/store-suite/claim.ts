@@ -58,6 +58,23 @@ export function claimSuite({ describe, it }: SuiteRunner, context: SuiteContext)
       assert.deepEqual(await ids(3), [])
     })
 
+    it('takes runs of the named servers only, and speaks of no others', async () => {
+      const session = await context.connect()
+      const of = (server: string): ReturnType<typeof newRun> => newRun({ server })
+      await accept(
+        session,
+        first('one', { create: of('shop'), next: DUE_NOW }),
+        first('two', { create: of('office'), next: DUE_NOW }),
+      )
+      const ids = async (request: object): Promise<string[]> =>
+        (await session.claim({ limit: 5, ...request })).claimed.map(({ run }) => run.id)
+      assert.deepEqual(await ids({ servers: [] }), [])
+      assert.deepEqual(await ids({ servers: ['shop'], runId: 'two', evenIfNotDue: true }), [])
+      assert.deepEqual(await ids({ servers: ['shop', 'bank'] }), ['one'])
+      assert.equal((await session.claim({ limit: 5, servers: ['shop'] })).nextDueAt, null)
+      assert.deepEqual(await ids({ servers: ['office'] }), ['two'])
+    })
+
     it('takes a run at the very instant it is due', async () => {
       const session = await context.connect()
       await accept(session, first('run', { next: { kind: 'park', wakeInMs: 300 } }))

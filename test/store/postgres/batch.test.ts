@@ -1,3 +1,4 @@
+import { Client } from 'pg'
 import { describe, expect, it } from 'vitest'
 import { StoreError } from '../../../src/store/store.ts'
 import type { RunCommit, StoreSession } from '../../../src/store/store.ts'
@@ -144,6 +145,32 @@ describe('the batch statement', () => {
     }
   })
 
+  it('recognises a first try that is still being committed, on a connection that was given up (I2)', async () => {
+    const session = await world.connect('a')
+    await withOpenTransaction(async (client) => {
+      await insertRun(client, 'run', 'a')
+      const retry = session.commit([first('run')])
+      await sleep(200)
+      await client.query('commit')
+      expect((await retry).accepted.has('run')).toBe(true)
+    })
+  })
+
+  it('names the run under whose key another one was just created', async () => {
+    const session = await world.connect('a')
+    await withOpenTransaction(async (client) => {
+      await insertRun(client, 'winner', 'b')
+      await client.query(
+        `insert into "${world.schema}".idempotency (key, run_id, fingerprint) values ('k', 'winner', 'f')`,
+      )
+      const create = newRun({ idempotency: { key: 'k', fingerprint: 'f' } })
+      const refused = session.commit([first('loser', { create })])
+      await sleep(200)
+      await client.query('commit')
+      expect([...(await refused).conflicts]).toEqual([['loser', { runId: 'winner', fingerprint: 'f' }]])
+    })
+  })
+
   it('rejects what can never be written, and takes the rest of the batch by itself', async () => {
     const session = await world.connect('a')
     await session.commit([first('good'), first('bad')])
@@ -175,6 +202,27 @@ describe('the batch statement', () => {
     expect(Math.abs(beganAt - Number(began?.at))).toBeLessThan(150)
   })
 })
+
+async function withOpenTransaction(body: (client: Client) => Promise<void>): Promise<void> {
+  const client = new Client({ connectionString: world.url })
+  await client.connect()
+  try {
+    await client.query('begin')
+    await body(client)
+  } finally {
+    await client.end()
+  }
+}
+
+/** What another connection, of this process or of another, is writing. */
+async function insertRun(client: Client, id: string, by: string): Promise<void> {
+  await client.query(
+    `insert into "${world.schema}".runs (id, status, epoch, holder, len, bytes, signalled, server, began_at, created_at,
+      updated_at, takeovers, resume_failures, commit_by, commit_epoch, commit_seq)
+    values ($1, 'running', 1, $2, 0, 0, false, 'main', 0, 0, 0, 0, 0, $2, 1, 1)`,
+    [id, by],
+  )
+}
 
 function incompressible(length: number): string {
   return Array.from({ length }, () => Math.random().toString(36).charAt(2)).join('')

@@ -24,6 +24,14 @@ function through({ port }: Proxy): string {
   return url.href
 }
 
+async function heldLocks(): Promise<number> {
+  const keys = await world.sql<{ held: number }>(
+    `select count(*)::integer as held from durable.processes p join pg_locks l
+      on l.locktype = 'advisory' and ((l.classid::bigint << 32) | l.objid::bigint) = p.lock_key`,
+  )
+  return keys[0]?.held ?? 0
+}
+
 /** Until a connection has been made again. */
 async function retried<T>(call: () => Promise<T>): Promise<T> {
   for (;;) {
@@ -103,6 +111,8 @@ describe('connections', () => {
   it('hear and hold their lock again after they were lost', async () => {
     const [session, other] = [await world.connect('a'), await world.connect('b')]
     await terminateAll()
+    // Not with the next beat only.
+    await expect.poll(heldLocks, { timeout: 1_500 }).toBe(2)
     const hints: StoreHint[] = []
     session.watch((hint) => hints.push(hint))
     await expect
@@ -185,8 +195,8 @@ describe('connections', () => {
     // The first one to come back looks before the others can have beaten.
     const released = await retried(() => one.reap())
     expect(released).toBe(0)
-    await retried(() => other.beat())
     expect(await retried(() => one.reap())).toBe(0)
+    await retried(() => other.beat())
     expect((await other.commit([part('run', 2)])).accepted.has('run')).toBe(true)
     for (const session of [one, other]) await session.close()
   })

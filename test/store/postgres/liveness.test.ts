@@ -80,6 +80,24 @@ describe('liveness', () => {
     })
   }
 
+  for (const leaseMs of [1_500, LONG_LEASE_MS]) {
+    it(`lets a process that starts after a crash of the server take nobody for dead (lease of ${leaseMs} ms)`, async () => {
+      const holder = await world.connect('holder', { leaseMs })
+      await holder.commit([first('run')])
+      await holder.beat()
+      await world.server.stop('immediate')
+      await sleep(2_000)
+      await world.server.start()
+      // It knows nothing of the time before; the others may need a while until they are back.
+      const newcomer = await world.connect('newcomer', { leaseMs })
+      expect(await newcomer.reap()).toBe(0)
+      await sleep(leaseMs === LONG_LEASE_MS ? 2_000 : 500)
+      expect(await newcomer.reap()).toBe(0)
+      await holder.beat().catch(() => holder.beat())
+      expect((await holder.beat()).held).toHaveLength(1)
+    })
+  }
+
   it('finds a process that died while the server was away, when its lease is over', async () => {
     const leaseMs = 1_500
     const observer = await world.connect('observer', { leaseMs })

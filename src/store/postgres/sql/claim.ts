@@ -16,6 +16,10 @@ function sinceOf(backMs: string): string {
   return `coalesce(${NOW} - ${backMs}::bigint, 0)`
 }
 
+/** $6: the names of servers, or null for any. */
+const IS_SERVED = (run: string, servers: string): string =>
+  `(${servers}::text[] is null or ${run}.server = any(${servers}::text[]))`
+
 /** The rest of both claims: takes what `chosen` names, and looks for what is due next. */
 const TAKE = `
   claimed as (
@@ -33,7 +37,7 @@ const TAKE = `
   )
   select ${NOW} as at,
     (select d.due_at from durable.runs d
-      where d.due_at > ${sinceOf('$5')} and d.id not in (select c.id from chosen c)
+      where d.due_at > ${sinceOf('$5')} and ${IS_SERVED('d', '$6')} and d.id not in (select c.id from chosen c)
       order by d.due_at limit 1) as "nextDueAt",
     r.was_due_at as "wasDueAt",
     ${RUN_COLUMNS}
@@ -47,6 +51,7 @@ type Claimer = [
   lockedIn: number | null,
   /** How far back to look for due times (see claim-window.ts). */
   backMs: number | null,
+  servers: readonly string[] | null,
 ]
 
 /**
@@ -58,15 +63,15 @@ export const CLAIM_DUE = statement<[...Claimer, limit: number, maxBytes: number]
   `
   with due as materialized (
     select r.id, r.due_at, r.bytes from durable.runs r
-    where r.due_at <= ${NOW} and r.due_at > ${sinceOf('$5')}
+    where r.due_at <= ${NOW} and r.due_at > ${sinceOf('$5')} and ${IS_SERVED('r', '$6')}
     order by r.due_at
-    limit $6
+    limit $7
     for no key update skip locked
   ),
   chosen as materialized (
     select id, due_at
     from (select d.*, sum(d.bytes) over (order by d.due_at, d.id) - d.bytes as bytes_before from due d) as counted
-    where bytes_before < $7
+    where bytes_before < $8
   ),
   ${TAKE}`,
 )
@@ -80,16 +85,17 @@ export const CLAIM_RUN = statement<[...Claimer, id: string, evenIfNotDue: boolea
   `
   with chosen as materialized (
     select r.id, r.due_at from durable.runs r
-    where r.id = $6 and r.holder is null and r.ended_at is null and ($7 or r.due_at <= ${NOW})
+    where r.id = $7 and ${IS_SERVED('r', '$6')} and r.holder is null and r.ended_at is null
+      and ($8 or r.due_at <= ${NOW})
     for no key update
   ),
   ${TAKE}`,
 )
 
-export const NEXT_DUE = statement<[], Pick<NextDue, 'at' | 'nextDueAt'>>(
+export const NEXT_DUE = statement<[servers: readonly string[] | null], Pick<NextDue, 'at' | 'nextDueAt'>>(
   'next_due',
   `select ${NOW} as at,
-    (select r.due_at from durable.runs r where r.due_at is not null order by r.due_at limit 1) as "nextDueAt"`,
+    (select r.due_at from durable.runs r where r.due_at is not null and ${IS_SERVED('r', '$1')} order by r.due_at limit 1) as "nextDueAt"`,
 )
 
 /**

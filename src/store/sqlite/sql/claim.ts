@@ -2,17 +2,23 @@ import type { WaitRecord } from '../../store.ts'
 import { OUTCOME_COLUMNS, type OutcomeRow, RUN_COLUMNS, type RunRow, WAIT_COLUMNS } from './rows.ts'
 import { statement } from './statement.ts'
 
+/** `servers` is a JSON array of names, or null for any. */
+const IS_SERVED = '(?2 is null or server in (select value from json_each(?2)))'
+
 /** Held and ended runs have no due time. */
-export const FIND_DUE = statement<[now: number, limit: number], Pick<RunRow, 'n'>>(
-  'select n from runs where due_at <= ? order by due_at, n limit ?',
+export const FIND_DUE = statement<[now: number, servers: string | null, limit: number], Pick<RunRow, 'n'>>(
+  `select n from runs where due_at <= ?1 and ${IS_SERVED} order by due_at, n limit ?3`,
 )
 
-export const FIND_DUE_RUN = statement<[id: string, evenIfNotDue: 0 | 1, now: number], Pick<RunRow, 'n'>>(
-  'select n from runs where id = ? and holder is null and ended_at is null and (? or due_at <= ?)',
-)
+export const FIND_DUE_RUN = statement<
+  [id: string, servers: string | null, evenIfNotDue: 0 | 1, now: number],
+  Pick<RunRow, 'n'>
+>(`
+  select n from runs
+  where id = ?1 and ${IS_SERVED} and holder is null and ended_at is null and (?3 or due_at <= ?4)`)
 
-export const NEXT_DUE = statement<[], { readonly dueAt: number | null }>(
-  'select min(due_at) as dueAt from runs where due_at is not null',
+export const NEXT_DUE = statement<[from: number, servers: string | null], { readonly dueAt: number }>(
+  `select due_at as dueAt from runs where due_at >= ?1 and ${IS_SERVED} order by due_at limit 1`,
 )
 
 export const CLAIM = statement<[holder: string, updatedAt: number, run: number], RunRow>(`
