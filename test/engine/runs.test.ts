@@ -91,7 +91,8 @@ overStores('runs.list', (world) => {
       ids.slice(2, 4),
       ids.slice(4),
     ])
-    expect(await world().until(list({ after: third.endCursor ?? '' }))).toEqual({ runs: [], endCursor: null })
+    expect(third.endCursor).toBeNull()
+    expect((await world().until(list({ first: 5 }))).endCursor).toBeNull()
     await expect(list({ first: 0 })).rejects.toThrow('first')
     await expect(list({ after: 'nonsense' })).rejects.toThrow('endCursor')
   })
