@@ -112,7 +112,6 @@ function call<T>(
     return Promise.reject(error)
   }
   const { outcomes, pump } = execution
-  const inContext = AsyncLocalStorage.snapshot()
   const promise = new Promise<T>((resolve, reject) => {
     if (execution.state === 'over') return execution.onCalledAfterEviction()
     if (execution.state === 'ending') return
@@ -134,6 +133,8 @@ function call<T>(
     })
     const known = outcomes.get(key)
     if (known) return assertSameKind(execution, known, kind)
+    // Not before: a snapshot takes half as long as all the rest of a replayed call.
+    const inContext = AsyncLocalStorage.snapshot()
     execution.whenLive(() => {
       try {
         start({ execution, scope, id, key, inContext, startedAt: execution.clock.now() })

@@ -7,11 +7,13 @@ import { join, relative } from 'node:path'
 import { Client } from 'pg'
 import { query, sleep, startPostgres } from '../support/postgres.ts'
 
-/** A primary, and a standby that has every commit before it is answered. */
+/** A primary, and a standby that has every commit before it is answered, or, asynchronous, a moment later. */
 export interface Cluster {
   /** Names both. */
   readonly connectionString: string
   readonly standbyUrl: string
+  /** The standby hears nothing more of the primary. */
+  cutReplication(): Promise<void>
   /** What a power failure of its host does: the primary and all of its processes are gone at once. */
   killPrimary(): Promise<void>
   promote(): Promise<void>
@@ -22,7 +24,7 @@ export interface Cluster {
 const NOBODY = 65_534
 const isRoot = process.getuid?.() === 0
 
-export async function startCluster(): Promise<Cluster> {
+export async function startCluster({ synchronous }: { readonly synchronous: boolean }): Promise<Cluster> {
   const primary = await startPostgres({
     settings: { wal_level: 'replica', max_wal_senders: 5, wal_keep_size: '256MB' },
   })
@@ -48,16 +50,21 @@ export async function startCluster(): Promise<Cluster> {
   )
   await until(async () => (await query(standbyUrl, 'select 1')).length === 1)
   // From here on a commit is answered once the standby has it on its disk.
-  await query(primary.url, `alter system set synchronous_standby_names = 'standby'`)
+  if (synchronous) await query(primary.url, `alter system set synchronous_standby_names = 'standby'`)
   await query(primary.url, 'select pg_reload_conf()')
   await until(async () => {
     const rows = await query<{ state: string }>(primary.url, 'select sync_state as state from pg_stat_replication')
-    return rows[0]?.state === 'sync'
+    return rows[0]?.state === (synchronous ? 'sync' : 'async')
   })
 
   return {
     connectionString: `postgres://postgres@127.0.0.1:${primary.port},127.0.0.1:${port}/postgres`,
     standbyUrl,
+    async cutReplication() {
+      await query(standbyUrl, `alter system set primary_conninfo = ''`)
+      await query(standbyUrl, 'select pg_reload_conf()')
+      await until(async () => (await query(standbyUrl, 'select pid from pg_stat_wal_receiver')).length === 0)
+    },
     async killPrimary() {
       const children = execFileSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' })
       for (const each of [pid, ...children.trim().split(/\s+/).map(Number)]) kill(each)

@@ -100,35 +100,39 @@ function shuffled<T>(values: T[]): T[] {
 }
 
 describe('the batch statement', () => {
-  it(`loses nothing, leaves no gap and never deadlocks: ${PROCESSES} processes, shuffled batches, takeovers, ${SECONDS} s (I1, I2, I3)`, async () => {
-    const ids = Array.from({ length: RUNS }, (_, index) => `run ${index}`)
-    const sessions = await Promise.all(Array.from({ length: PROCESSES }, (_, index) => world.connect(`p${index}`)))
-    await sessions[0]?.commit(ids.map((id) => first(id, { next: DUE_NOW })))
-    const counts = { accepted: 0, refused: 0, repeated: 0, takeovers: 0, missed: 0 }
-    const tally: Tally = { accepted: new Map(), errors: new Map(), counts }
-    const until = performance.now() + SECONDS * 1_000
-    await Promise.all(
-      sessions.flatMap((session, index) => {
-        const held = new Map<string, Held>()
-        return [write(session, `p${index}`, held, tally, until), takeOver(session, held, tally, until)]
-      }),
-    )
-    expect(performance.now() - until).toBeLessThan(10_000)
-    const [gaps] = await world.sql<{ runs: number }>(
-      `select count(*)::integer as runs from
+  it(
+    `loses nothing, leaves no gap and never deadlocks: ${PROCESSES} processes, shuffled batches, takeovers, ${SECONDS} s (I1, I2, I3)`,
+    { timeout: (SECONDS + 60) * 1_000 },
+    async () => {
+      const ids = Array.from({ length: RUNS }, (_, index) => `run ${index}`)
+      const sessions = await Promise.all(Array.from({ length: PROCESSES }, (_, index) => world.connect(`p${index}`)))
+      await sessions[0]?.commit(ids.map((id) => first(id, { next: DUE_NOW })))
+      const counts = { accepted: 0, refused: 0, repeated: 0, takeovers: 0, missed: 0 }
+      const tally: Tally = { accepted: new Map(), errors: new Map(), counts }
+      const until = performance.now() + SECONDS * 1_000
+      await Promise.all(
+        sessions.flatMap((session, index) => {
+          const held = new Map<string, Held>()
+          return [write(session, `p${index}`, held, tally, until), takeOver(session, held, tally, until)]
+        }),
+      )
+      expect(performance.now() - until).toBeLessThan(10_000)
+      const [gaps] = await world.sql<{ runs: number }>(
+        `select count(*)::integer as runs from
         (select r.len, count(o.pos) as n, max(o.pos) + 1 as m from durable.runs r left join durable.outcomes o on o.run = r.n
           group by r.id) as x where len <> n or n <> coalesce(m, 0)`,
-    )
-    const stored = await world.sql<{ id: string; body: string }>(
-      'select r.id, o.body from durable.outcomes o join durable.runs r on r.n = o.run',
-    )
-    const kept = new Set(stored.map(({ id, body }) => `${id} ${body}`))
-    const lost = [...tally.accepted].flatMap(([id, bodies]) => bodies.filter((body) => !kept.has(`${id} ${body}`)))
-    console.log('batch stress', { ...counts, gaps: gaps?.runs, lost: lost.length, errors: [...tally.errors] })
-    expect([...tally.errors]).toEqual([])
-    expect({ missed: counts.missed, gaps: gaps?.runs, lost }).toEqual({ missed: 0, gaps: 0, lost: [] })
-    expect(Math.min(counts.accepted, counts.refused, counts.repeated, counts.takeovers)).toBeGreaterThan(10)
-  })
+      )
+      const stored = await world.sql<{ id: string; body: string }>(
+        'select r.id, o.body from durable.outcomes o join durable.runs r on r.n = o.run',
+      )
+      const kept = new Set(stored.map(({ id, body }) => `${id} ${body}`))
+      const lost = [...tally.accepted].flatMap(([id, bodies]) => bodies.filter((body) => !kept.has(`${id} ${body}`)))
+      console.log('batch stress', { ...counts, gaps: gaps?.runs, lost: lost.length, errors: [...tally.errors] })
+      expect([...tally.errors]).toEqual([])
+      expect({ missed: counts.missed, gaps: gaps?.runs, lost }).toEqual({ missed: 0, gaps: 0, lost: [] })
+      expect(Math.min(counts.accepted, counts.refused, counts.repeated, counts.takeovers)).toBeGreaterThan(10)
+    },
+  )
 
   it('counts a retry as accepted that overtakes the first try of it (I2)', async () => {
     const session = await world.connect('a')

@@ -32,23 +32,27 @@ async function send(session: StoreSession, runId: string): Promise<void> {
 }
 
 describe('events', () => {
-  it(`are never missed, whenever they come between a wait's registration and its park: ${ROUNDS} rounds (I6)`, async () => {
-    const [waiter, sender] = [await world.connect('waiter'), await world.connect('sender')]
-    let missed = 0
-    let round = 0
-    const lane = async (): Promise<void> => {
-      while (round < ROUNDS) {
-        const runId = `run ${round++}`
-        const { at } = await waiter.commit([first(runId)])
-        await Promise.all([waitFor(waiter, runId, at), send(sender, runId)])
-        if ((await waiter.claim({ limit: 1, runId })).claimed.length === 0) missed++
+  it(
+    `are never missed, whenever they come between a wait's registration and its park: ${ROUNDS} rounds (I6)`,
+    { timeout: 60_000 + ROUNDS * 60 },
+    async () => {
+      const [waiter, sender] = [await world.connect('waiter'), await world.connect('sender')]
+      let missed = 0
+      let round = 0
+      const lane = async (): Promise<void> => {
+        while (round < ROUNDS) {
+          const runId = `run ${round++}`
+          const { at } = await waiter.commit([first(runId)])
+          await Promise.all([waitFor(waiter, runId, at), send(sender, runId)])
+          if ((await waiter.claim({ limit: 1, runId })).claimed.length === 0) missed++
+        }
       }
-    }
-    await Promise.all(Array.from({ length: AT_ONCE }, lane))
-    console.log('events stress', { rounds: round, missed })
-    expect(missed).toBe(0)
-    expect(await world.sql('select * from durable.undispatched')).toEqual([])
-  })
+      await Promise.all(Array.from({ length: AT_ONCE }, lane))
+      console.log('events stress', { rounds: round, missed })
+      expect(missed).toBe(0)
+      expect(await world.sql('select * from durable.undispatched')).toEqual([])
+    },
+  )
 
   it('are dispatched by others if their sender dies right after it accepted them (I6)', async () => {
     const waiter = await world.connect('waiter')
