@@ -187,13 +187,15 @@ export class Engine {
     this.#tell(null)
     for (const operation of this.#operations.values()) void operation.deferAll()
     const running = [...this.#operations.values()].flatMap(({ run }) => (run ? [run] : []))
-    await this.#until((run) => !run.busy, running, timeoutMs)
+    const giveUpAt = this.clock.now() + timeoutMs
+    await this.#until((run) => !run.busy, running, giveUpAt)
     for (const run of running) {
       run.waits.registerAll()
       run.park(0)
     }
-    // A step that outlives its time keeps its run from being parked; the lease ends with the session.
-    await this.#until((run) => run.state !== 'parking', running, timeoutMs)
+    // Steps that outlive their time are aborted below; whoever takes a run over runs them again, under the same key.
+    const parkedBy = Math.max(giveUpAt, this.clock.now() + PARTING_MS)
+    await this.#until((run) => run.state !== 'parking', running, parkedBy)
     for (const { run } of this.#operations.values()) run?.abandon({ kind: 'evicted' })
     this.#worker?.stop()
     this.#hot.clear()
@@ -213,8 +215,7 @@ export class Engine {
     }
   }
 
-  async #until(isDone: (run: Execution) => boolean, runs: readonly Execution[], timeoutMs: number): Promise<void> {
-    const giveUpAt = this.clock.now() + timeoutMs
+  async #until(isDone: (run: Execution) => boolean, runs: readonly Execution[], giveUpAt: number): Promise<void> {
     const isBusy = (): boolean => this.#listeners.size > 0 || runs.some((run) => run.state !== 'over' && !isDone(run))
     while (this.clock.now() < giveUpAt && isBusy()) {
       await new Promise<void>((resolve) => this.clock.setTimeout(resolve, CLOSE_POLL_MS))
@@ -294,7 +295,14 @@ export class Engine {
 
   /** A run whose promises were dropped wants to go on: by a cold pass, now. */
   carryOnEvicted(runId: string): void {
-    if (!this.#closing) void this.#worker?.claimOne(runId, true)
+    void this.#claimUntilKnown(runId)
+  }
+
+  async #claimUntilKnown(runId: string): Promise<void> {
+    while (!this.#closing) {
+      if ((await this.#worker?.claimOne(runId, true)) !== 'failed') return // else a failing store must not lose it (I4)
+      await new Promise<void>((resolve) => this.clock.setTimeout(resolve, RECLAIM_POLL_MS))
+    }
   }
 
   async #reclaim(runId: string): Promise<void> {
@@ -506,6 +514,8 @@ function closed(): StoreError {
 /** How long a failing store is tried again, at the least. */
 const MIN_PATIENCE_MS = 1000
 const CLOSE_POLL_MS = 10
+/** What a store gets to take the last commits when the steps have used up the time for closing. */
+const PARTING_MS = 500
 const RECLAIM_POLL_MS = 50
 /** Deaths in a row of whoever holds a run, without progress, before it counts as what kills them. */
 const MAX_TAKEOVERS = 5

@@ -373,7 +373,8 @@ export class Execution implements Author {
 
   takeCommit(): RunCommit | null {
     const pending = this.#pending
-    if (this.#state === 'over' || this.#state === 'parked' || this.#sent || (this.#created && !isFull(pending))) return null
+    if (this.#state === 'over' || this.#state === 'parked' || this.#sent || (this.#created && !isFull(pending)))
+      return null
     this.#pending = emptyPending()
     const commit: RunCommit = {
       runId: this.runId,

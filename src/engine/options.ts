@@ -59,11 +59,13 @@ export function resolveOptions(options: DurableOptions): EngineOptions {
 
 /** A logger that throws must not break what it was told about. */
 function warnWith(warn: EngineOptions['warn']): EngineOptions['warn'] {
+  const onThrown = (error: unknown): void => console.warn('[graphql-durable] onWarning threw.', error)
   return (message, details) => {
     try {
-      warn(message, details)
+      const said: unknown = warn(message, details) // an async function is a logger as well
+      if (said instanceof Promise) said.catch(onThrown)
     } catch (error) {
-      console.warn('[graphql-durable] onWarning threw.', error)
+      onThrown(error)
     }
   }
 }

@@ -64,7 +64,7 @@ export async function executeFieldByField(
   const { phase } = operation
   for (const field of fields) {
     // The request was answered without waiting for this execution: a background pass goes on from here, and alone.
-    if (operation.phase !== phase) return NEVER
+    if (operation.phase !== phase) return never()
     const result = await executeField(operation, args, field, execute)
     errors.push(...(result.errors ?? []))
     if (result.extensions) extensions = { ...extensions, ...result.extensions }
@@ -75,7 +75,10 @@ export async function executeFieldByField(
   return { ...(errors.length > 0 && { errors }), data, ...(extensions && { extensions }) }
 }
 
-const NEVER = new Promise<never>(() => {})
+/** One for each: what waits for a promise that all share would be kept for as long as the process lives. */
+function never(): Promise<never> {
+  return new Promise(() => {})
+}
 
 async function executeField(
   operation: Operation,

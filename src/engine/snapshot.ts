@@ -52,7 +52,7 @@ function waitSnapshot(wait: WaitRecord): WaitSnapshot {
 }
 
 function finishedStep(outcome: OutcomeRecord): StepSnapshot {
-  const value = outcome.kind === 'FIELD' ? null : decode(outcome.body)
+  const value = outcome.kind === 'FIELD' ? null : valueOf(outcome)
   return {
     id: outcome.key,
     ...parseKey(outcome.key),
@@ -63,6 +63,15 @@ function finishedStep(outcome: OutcomeRecord): StepSnapshot {
     error: outcome.ok ? null : visibleError(value),
     startedAt: new Date(outcome.committedAt - outcome.tookMs),
     endedAt: new Date(outcome.committedAt),
+  }
+}
+
+/** What cannot be read (a version that is newer wrote it, say) must not hide the run from operators (I4). */
+function valueOf({ body }: OutcomeRecord): unknown {
+  try {
+    return decode(body)
+  } catch {
+    return null
   }
 }
 

@@ -5,8 +5,10 @@ import type { Execution } from './execution.ts'
 import { outsideOfRequests } from './pump.ts'
 
 /** How often a process says that it is alive; a lease covers many beats. */
-const MAX_BEAT_MS = 1000
+const MAX_BEAT_MS = 500
 const BEATS_PER_LEASE = 5
+/** A process that has just connected counts as alive for so long. */
+const FIRST_BEAT_WITHIN_MS = 1500
 /** How often ended runs and old events are pruned. */
 const PRUNE_MS = 10 * 60_000
 /** A seq that no execution reaches: gives back a lease that nobody here knows. */
@@ -34,6 +36,7 @@ export class Worker {
   #stopped = false
   #next: { timer: Timer; at: number } | null = null
   #confirmedAt: number
+  #goodForMs = FIRST_BEAT_WITHIN_MS
 
   constructor(engine: Engine, session: StoreSession) {
     this.#engine = engine
@@ -41,9 +44,12 @@ export class Worker {
     this.#confirmedAt = engine.clock.now()
   }
 
-  /** The store has heard from this process within its lease. */
+  /**
+   * The store has heard from this process lately, so that nobody can have taken its runs over. That may be much less
+   * than its lease: a store that sees connections break gives up on a process sooner.
+   */
   get confirmed(): boolean {
-    return this.#engine.clock.now() - this.#confirmedAt < this.#engine.options.leaseMs
+    return this.#engine.clock.now() - this.#confirmedAt < this.#goodForMs
   }
 
   start(): void {
@@ -166,6 +172,7 @@ export class Worker {
     const receipt = await this.#session.beat()
     // Not when the answer is read: a process that was stopped meanwhile would trust a lease that has run out.
     this.#confirmedAt = sentAt
+    this.#goodForMs = receipt.goodForMs
     this.#engine.onStoreTime(receipt.at)
     // First of all: what was taken over must not start anything more (I2).
     dropLost(leases, receipt)

@@ -306,6 +306,11 @@ export interface EventQuery {
 
 export interface BeatReceipt {
   readonly at: number
+  /**
+   * From when the beat was sent, nobody takes this process for dead for so long, whatever happens to it: as long as it
+   * may start steps without hearing from the store again. At most the lease.
+   */
+  readonly goodForMs: number
   readonly held: readonly { readonly runId: string; readonly epoch: number; readonly signalled: boolean }[]
 }
 

@@ -68,7 +68,7 @@ overStores('a refused pass', (world) => {
 
     gate.resolve('done')
     await world().settle()
-    expect((await server.get(runId)).steps).toMatchObject([{ id: 'go/slow', status: 'COMPLETED', attempts: 1 }])
+    expect((await server.get(runId)).steps).toMatchObject([{ id: 'go>slow', status: 'COMPLETED', attempts: 1 }])
     isRefusing = false
     expect((await server.finish(runId, '5m')).result).toEqual({ data: { go: 'done' } })
     expect(attempts).toBe(1)
@@ -150,9 +150,9 @@ overStores('a field whose promise somebody else waits for', (world) => {
       durable,
       resolvers: {
         Query: {
-          a: (_source, _args, { step }) => (shared = step.sleep('long', '3d').then(() => 'x')),
+          a: (_source, _args, { step }) => (shared = step.sleep('long', '10m').then(() => 'x')),
           async b() {
-            await null
+            await Promise.resolve()
             return shared
           },
           nap: napping,
@@ -169,7 +169,7 @@ overStores('a field whose promise somebody else waits for', (world) => {
     expect(parks()).toBe(0)
     await world().advance('10s')
     expect(parks()).toBe(1)
-    expect((await server.finish(runId, '4d')).result).toEqual({ data: { a: 'x', b: 'x' } })
+    expect((await server.finish(runId, '15m')).result).toEqual({ data: { a: 'x', b: 'x' } })
   })
 
   it('does not take up a worker for as long as it waits (I4)', async () => {

@@ -108,23 +108,23 @@ overStores('what cannot be read', (world) => {
     }))
     const server = world().serve(oneField(go, { store }))
     await world().advance('30s')
+    expect(caught).toEqual([])
     const run = await server.get(runId)
     expect(run.status).toBe('FAILED')
-    expect(run.note).toContain('go/x')
+    expect(run.note).toContain('go>x')
     expect(run.result?.errors).toMatchObject([{ extensions: { code: 'DURABLE_RESUME_FAILED' } }])
-    expect(run.steps).toMatchObject([{ id: 'go/x', output: null }])
-    expect(caught).toEqual([])
+    expect(run.steps).toMatchObject([{ id: 'go>x', output: null }])
   })
 })
 
-overStores('a claim that fails', (world) => {
-  it('for code that goes on after its eviction: it is tried again (I4)', async () => {
+overStores('a claim that fails for code that wants to go on', (world) => {
+  function serve() {
     const fetched = deferred<void>()
     const { log } = world()
-    let fails = 0
+    const claims = { fail: false }
     const store = altered(world().store, (session) => ({
       async claim(request) {
-        if (request.runId !== undefined && fails-- > 0) throw new StoreError('transient', 'Not now.')
+        if (claims.fail && request.runId !== undefined) throw new StoreError('transient', 'Not now.')
         return session.claim(request)
       },
     }))
@@ -133,12 +133,32 @@ overStores('a claim that fails', (world) => {
         step.waitForEvent('never', { event: 'e' }).then(() => 'e'),
         fetched.promise.then(() => step.run('b', () => log.push('b'))),
       ])
-    const server = world().serve(oneField(go, { store }))
-    await server.ask('{ go }')
-    await world().advance('3m')
-    fails = 2
+    return { server: world().serve(oneField(go, { store, hot: { ttl: '10s' } })), fetched, claims, log }
+  }
+
+  it('after its eviction is tried again (I4)', async () => {
+    const { server, fetched, claims, log } = serve()
+    const { runId } = await server.ask('{ go }')
+    await world().advance('1m')
+    claims.fail = true
     fetched.resolve()
     await world().advance('5s')
+    claims.fail = false
+    await world().advance('1s')
+    expect(log).toEqual(['b'])
+    expect((await server.get(runId)).steps.map(({ step }) => step)).toContain('b')
+  })
+
+  it('before its eviction is tried again after it (I4)', async () => {
+    const { server, fetched, claims, log } = serve()
+    const { runId } = await server.ask('{ go }')
+    while ((await server.get(runId)).status !== 'SUSPENDED') await world().advance('1s')
+    claims.fail = true
+    fetched.resolve()
+    await world().advance('1m')
+    expect(log).toEqual([])
+    claims.fail = false
+    await world().advance('1s')
     expect(log).toEqual(['b'])
   })
 })
@@ -164,6 +184,23 @@ overStores('a logger that throws', (world) => {
     isBroken = false
     expect((await server.ask('{ go }')).data).toEqual({ go: 1 })
     expect(said).toHaveBeenCalled()
+  })
+
+  it('later, being asynchronous, does not end the process', async () => {
+    const said = vi.spyOn(console, 'warn').mockImplementation(() => {})
+    const unhandled = vi.fn()
+    process.on('unhandledRejection', unhandled)
+    const onWarning = async () => {
+      throw new Error('The logger is down.')
+    }
+    const fails: Resolver = (_source, _args, { step }) =>
+      step.run('x', () => Promise.reject(new Error('no')), { retries: 0 })
+    const server = world().serve(oneField(fails, { onWarning }))
+    await server.ask('{ go }')
+    await world().settle()
+    process.off('unhandledRejection', unhandled)
+    expect(unhandled).not.toHaveBeenCalled()
+    expect(said).toHaveBeenCalledWith('[graphql-durable] onWarning threw.', expect.any(Error))
   })
 })
 
@@ -191,10 +228,10 @@ overStores('close', (world) => {
     const before = world().now()
     const closed = server.durable.close({ timeout: '10s' })
     const { errors, extensions, runId } = await world().until(answer)
-    await world().until(closed)
-    expect(world().now() - before).toBeLessThan(11_000)
     expect(errors).toMatchObject([{ extensions: { code: 'DURABLE_STORE_UNAVAILABLE' } }])
     expect([runId, extensions]).toEqual([undefined, undefined])
+    await world().until(closed)
+    expect(world().now() - before).toBeLessThan(11_000)
   })
 
   it('carries on nothing whose claim answers too late, and leaves no timer', async () => {

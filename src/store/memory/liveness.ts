@@ -41,7 +41,11 @@ export function beat(caller: Caller): BeatReceipt {
   const at = caller.now()
   transact(caller, 'beat', (tx) => setProcess(caller, tx))
   const held = heldBy(caller, caller.processId).map(({ record }) => record)
-  return { at, held: held.map(({ id, epoch, signalled }) => ({ runId: id, epoch, signalled })) }
+  return {
+    at,
+    goodForMs: caller.leaseMs,
+    held: held.map(({ id, epoch, signalled }) => ({ runId: id, epoch, signalled })),
+  }
 }
 
 export function reap(caller: Caller): number {

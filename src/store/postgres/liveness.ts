@@ -82,16 +82,19 @@ export async function unregister(caller: Caller): Promise<void> {
 }
 
 export async function beat(caller: Caller): Promise<BeatReceipt> {
-  const { presence, processId, contact, clock } = caller
+  const { presence, processId, leaseMs, contact, clock } = caller
   try {
     await presence.lock()
+    const { lockedIn } = presence
     const [row] = await caller.send('beat', () =>
-      clock.timed(() => presence.lane.query(sql.BEAT, processId, presence.lockedIn)),
+      clock.timed(() => presence.lane.query(sql.BEAT, processId, lockedIn)),
     )
     const { at, registered, held } = row as sql.BeatRow // it has no `from` clause
     if (!registered) await putProcess(caller, presence.lane)
     contact.confirm(at)
-    return { at, held: held.map(([runId, epoch, signalled]) => ({ runId: fromText(runId), epoch, signalled })) }
+    // Its lock may be gone in the next moment, and it would not know.
+    const goodForMs = lockedIn === null ? leaseMs : Math.min(leaseMs, LOCK_GRACE_MS)
+    return { at, goodForMs, held: held.map(([runId, epoch, signalled]) => ({ runId: fromText(runId), epoch, signalled })) }
   } catch (error) {
     contact.lose()
     throw error

@@ -57,6 +57,8 @@ export async function beat(caller: Caller): Promise<BeatReceipt> {
   }
   return database.read(() => ({
     at: caller.now(),
+    // With a lock file it is good for as long as the process lives; with the lease it hears of what it lost anyhow.
+    goodForMs: caller.leaseMs,
     held: database.all(sql.READ_HELD, processId).map((held) => ({ ...held, signalled: held.signalled === 1 })),
   }))
 }

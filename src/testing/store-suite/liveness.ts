@@ -5,7 +5,6 @@ import {
   DUE_NOW,
   eventWait,
   first,
-  LEASE_MS,
   outcome,
   PARKED,
   part,
@@ -54,7 +53,7 @@ export function livenessSuite({ describe, it }: SuiteRunner, context: SuiteConte
       const bob = await context.connect()
       await accept(alice, first('run'))
       for (let beats = 0; beats < 4; beats++) {
-        await context.pass(LEASE_MS / 2)
+        await context.pass(context.leaseMs / 2)
         await alice.beat()
         assert.equal(await bob.reap(), 0)
       }
@@ -69,7 +68,7 @@ export function livenessSuite({ describe, it }: SuiteRunner, context: SuiteConte
       await accept(alice, first('held', { outcomes: [outcome(0)] }), first('parked', { next: PARKED }))
       await accept(bob, first('his'))
       await context.crash(alice)
-      await context.pass(LEASE_MS + 1)
+      await context.pass(context.leaseMs + 1)
       await bob.beat()
       assert.equal(await bob.reap(), 1)
       assert.equal(await bob.reap(), 0)
@@ -89,7 +88,7 @@ export function livenessSuite({ describe, it }: SuiteRunner, context: SuiteConte
       await accept(alice, first('run', { opens: [eventWait('w', 'order')] }))
       await bob.send([{ id: 'evt', name: 'order', data: 'null' }])
       await context.crash(alice)
-      await context.pass(LEASE_MS + 1)
+      await context.pass(context.leaseMs + 1)
       assert.equal(await bob.reap(), 1)
       const [claimed] = (await bob.claim({ limit: 1 })).claimed
       assert.deepEqual([claimed?.run.id, claimed?.loaded?.waits.length], ['run', 1])
@@ -103,7 +102,7 @@ export function livenessSuite({ describe, it }: SuiteRunner, context: SuiteConte
         const epoch = await take(victim, 'run')
         await accept(victim, part('run', 1, { epoch, opens: [eventWait('w', 'order')] }))
         await context.crash(victim)
-        await context.pass(LEASE_MS + 1)
+        await context.pass(context.leaseMs + 1)
         await observer.beat()
         assert.equal(await observer.reap(), 1)
         assert.equal((await view(observer, 'run')).run.takeovers, deaths)
@@ -127,7 +126,7 @@ export function livenessSuite({ describe, it }: SuiteRunner, context: SuiteConte
       const others = [await context.connect(), await context.connect(), await context.connect()]
       await accept(victim, first('run'))
       await context.crash(victim)
-      await context.pass(LEASE_MS + 1)
+      await context.pass(context.leaseMs + 1)
       for (const session of others) await session.beat()
       const counts = await Promise.all(others.map((session) => session.reap()))
       assert.deepEqual(counts.toSorted(), [0, 0, 1])

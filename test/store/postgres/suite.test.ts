@@ -16,6 +16,7 @@ describe('postgresStore', () => {
 
   storeSuite({
     test: { describe, it, beforeEach, afterEach },
+    leaseMs: 2_000,
     create: async () => {
       const schema = nextSchema()
       return {
