@@ -57,7 +57,12 @@ async function time(serve: Serve, query: string, requests: number): Promise<numb
   return (performance.now() - before) / requests
 }
 
-async function compare(one: Serve, other: Serve, query: string, requests: number): Promise<{ one: number; other: number }> {
+async function compare(
+  one: Serve,
+  other: Serve,
+  query: string,
+  requests: number,
+): Promise<{ one: number; other: number }> {
   const times = { one: [] as number[], other: [] as number[] }
   for (let round = 0; round < ROUNDS + 20; round++) {
     const order = round % 2 === 0 ? (['one', 'other'] as const) : (['other', 'one'] as const)

@@ -111,7 +111,8 @@ async function resume(store: Store, runId: string, steps: number): Promise<Times
   })
   await durable.start()
   const run = await durable.runs.wait(runId)
-  if (run?.result?.data?.['count'] !== steps) throw new Error(`Expected a count of ${steps}, got ${JSON.stringify(run?.result)}`)
+  if (run?.result?.data?.['count'] !== steps)
+    throw new Error(`Expected a count of ${steps}, got ${JSON.stringify(run?.result)}`)
   await durable.close()
   return times
 }

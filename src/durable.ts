@@ -56,11 +56,15 @@ export function createDurable<Context = any, Captured = unknown>(
     schema(schema) {
       const known = prepared.get(schema)
       if (known) return known
-      const wrapped = wrapSchema(schema, instance, (field, coordinate) => readFieldPolicy(coordinate, field), (coordinate) =>
-        engine.options.warn(
-          `${coordinate} is @durable and non-null: while it is pending, its parent is null in the response. Make it nullable.`,
-          { coordinate },
-        ),
+      const wrapped = wrapSchema(
+        schema,
+        instance,
+        (field, coordinate) => readFieldPolicy(coordinate, field),
+        (coordinate) =>
+          engine.options.warn(
+            `${coordinate} is @durable and non-null: while it is pending, its parent is null in the response. Make it nullable.`,
+            { coordinate },
+          ),
       )
       const result =
         given.schema === false

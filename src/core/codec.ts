@@ -115,7 +115,9 @@ function errorData(error: Error, depth: number): ErrorData {
   if (isGraphQLError(error)) data.extensions = keepable(error.extensions)
   const props = Object.entries(error).filter(([key]) => !SKIPPED.has(key) || (key === 'code' && !data.code))
   if (props.length > 0) {
-    data.props = Object.fromEntries(props.map(([key, value]) => [key, keepable(value)]).filter(([, v]) => v !== undefined))
+    data.props = Object.fromEntries(
+      props.map(([key, value]) => [key, keepable(value)]).filter(([, v]) => v !== undefined),
+    )
   }
   return data
 }

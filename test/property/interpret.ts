@@ -37,7 +37,11 @@ export function interpret(program: Program, tools: Tools): Promise<string> {
   function run(p: Program & { t: 'step' }): Promise<string> {
     const key = tools.nextKey(p.id)
     const options = { retries: p.retries, backoff: { initial: 20, jitter: 'full' } } as const
-    const promise = step.run(p.id, ({ attempt, idempotencyKey }) => tools.work(p, key, attempt, idempotencyKey), options)
+    const promise = step.run(
+      p.id,
+      ({ attempt, idempotencyKey }) => tools.work(p, key, attempt, idempotencyKey),
+      options,
+    )
     return watch(key, promise, String)
   }
 
@@ -68,7 +72,9 @@ export function interpret(program: Program, tools: Tools): Promise<string> {
         return watch(tools.nextKey(p.id), step.sleep(p.id, p.ms), () => 'slept')
       case 'event': {
         const options = { event: p.name, ...(p.timeoutMs !== null && { timeout: p.timeoutMs }) }
-        return watch(tools.nextKey(p.id), step.waitForEvent(p.id, options), (event) => JSON.stringify(event?.data ?? null))
+        return watch(tools.nextKey(p.id), step.waitForEvent(p.id, options), (event) =>
+          JSON.stringify(event?.data ?? null),
+        )
       }
       case 'send':
         return watch(tools.nextKey(p.id), step.sendEvent(p.id, { name: p.name, data: 'own' }), ({ ids }) => ids.join())
@@ -109,7 +115,7 @@ export function interpret(program: Program, tools: Tools): Promise<string> {
         return values.join(';')
       }
       case 'hops':
-        for (let n = 0; n < p.count; n++) await null
+        for (let n = 0; n < p.count; n++) await Promise.resolve()
         return go(p.of)
       case 'pause':
         await tools.pause(p.ms)

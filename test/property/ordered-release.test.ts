@@ -33,19 +33,24 @@ async function check(share: number, arbitrary: fc.Arbitrary<Plan>): Promise<void
 const evictions = fc.constantFrom(null, null, 20, 500, 60_000)
 
 test('a program decides in a replay as it did live (I5), and settles only what is committed (I1)', { timeout }, () =>
-  check(0.25, plans({})))
+  check(0.25, plans({})),
+)
 
 test('crashes change no decision over what was committed (I5), and run no committed step again (I2)', { timeout }, () =>
-  check(0.25, plans({ crashes: 3 })))
+  check(0.25, plans({ crashes: 3 })),
+)
 
 test('a run that is evicted from memory goes on as if it had stayed (I5)', { timeout }, () =>
-  check(0.2, plans({ hotMs: evictions })))
+  check(0.2, plans({ hotMs: evictions })),
+)
 
 test('a run that crashes and is evicted in turn goes on as if it had stayed (I5)', { timeout }, () =>
-  check(0.2, plans({ crashes: 3, hotMs: evictions })))
+  check(0.2, plans({ crashes: 3, hotMs: evictions })),
+)
 
 test('programs that also await what is no tool give in a replay what they gave live (I5)', { timeout }, () =>
-  check(0.1, plans({ pauses: true, crashes: 2, hotMs: evictions })))
+  check(0.1, plans({ pauses: true, crashes: 2, hotMs: evictions })),
+)
 
 test('the programs above crashed, were resumed and were replayed often enough to mean something', () => {
   console.log(tally)

@@ -62,7 +62,11 @@ export class Process {
     })
   }
 
-  async execute(document: DocumentNode, context: object, variableValues: Record<string, unknown> = {}): Promise<ExecutionResult> {
+  async execute(
+    document: DocumentNode,
+    context: object,
+    variableValues: Record<string, unknown> = {},
+  ): Promise<ExecutionResult> {
     const { contextFactory, execute } = this.#getEnveloped(context)
     const contextValue = await contextFactory()
     return (await execute({ schema: this.#schema, document, contextValue, variableValues })) as ExecutionResult // no @defer

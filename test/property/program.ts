@@ -5,7 +5,13 @@ import fc from 'fast-check'
  * out the same in every replay (I5).
  */
 export type Program =
-  | { readonly t: 'step'; readonly id: string; readonly ms: number; readonly failures: number; readonly retries: number }
+  | {
+      readonly t: 'step'
+      readonly id: string
+      readonly ms: number
+      readonly failures: number
+      readonly retries: number
+    }
   | { readonly t: 'sleep'; readonly id: string; readonly ms: number }
   | { readonly t: 'event'; readonly id: string; readonly name: string; readonly timeoutMs: number | null }
   | { readonly t: 'send'; readonly id: string; readonly name: string }
@@ -73,7 +79,11 @@ export function programs({ maxDepth = 4, pauses = false }: ProgramOptions = {}):
       },
       {
         weight: 1,
-        arbitrary: fc.record({ t: fc.constant('hops' as const), count: fc.integer({ min: 1, max: 6 }), of: tie('program') }),
+        arbitrary: fc.record({
+          t: fc.constant('hops' as const),
+          count: fc.integer({ min: 1, max: 6 }),
+          of: tie('program'),
+        }),
       },
     ]
     if (pauses) {
@@ -82,12 +92,19 @@ export function programs({ maxDepth = 4, pauses = false }: ProgramOptions = {}):
     } else {
       const times = fc.integer({ min: 2, max: 3 })
       nodes.push({ weight: 1, arbitrary: fc.record({ t: fc.constant('loop' as const), times, of: tie('program') }) })
-      nodes.push({ weight: 1, arbitrary: fc.record({ t: fc.constant('tick' as const), id: ids, name: names, ms: durations }) })
+      nodes.push({
+        weight: 1,
+        arbitrary: fc.record({ t: fc.constant('tick' as const), id: ids, name: names, ms: durations }),
+      })
     }
     const leaf = fc.oneof(...leaves)
     return {
       leaf,
-      program: fc.oneof({ maxDepth, depthSize: 'small', withCrossShrink: true }, { weight: 3, arbitrary: leaf }, ...nodes),
+      program: fc.oneof(
+        { maxDepth, depthSize: 'small', withCrossShrink: true },
+        { weight: 3, arbitrary: leaf },
+        ...nodes,
+      ),
     }
   }).program
 }
@@ -126,5 +143,7 @@ export function branches(options: ProgramOptions = {}): fc.Arbitrary<Branch> {
 
 function withUniqueIds(program: Program): Program {
   let count = 0
-  return JSON.parse(JSON.stringify(program), (key, value: unknown) => (key === 'id' ? `${String(value)}${++count}` : value)) as Program // the same shape
+  return JSON.parse(JSON.stringify(program), (key, value: unknown) =>
+    key === 'id' ? `${String(value)}${++count}` : value,
+  ) as Program // the same shape
 }

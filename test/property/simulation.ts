@@ -169,10 +169,9 @@ export class Simulation {
     const process = this.#pick()
     const again = (): void => this.#later(MINUTE, () => this.#approve(order))
     if (!process || order.approved) return process ? undefined : again()
-    process.durable.send({ id: `approval ${order.n}`, name: 'approved', data: { n: order.n } }).then(
-      () => void (order.approved = true),
-      again,
-    )
+    process.durable
+      .send({ id: `approval ${order.n}`, name: 'approved', data: { n: order.n } })
+      .then(() => void (order.approved = true), again)
     this.#later(5 * MINUTE, () => this.#approve(order)) // should it have crashed
   }
 
@@ -254,7 +253,8 @@ export class Simulation {
       await latency()
       return answer
     }
-    const latency = (): Promise<void> => new Promise((resolve) => void process.clock.setTimeout(resolve, this.#random() * 100))
+    const latency = (): Promise<void> =>
+      new Promise((resolve) => void process.clock.setTimeout(resolve, this.#random() * 100))
     return {
       beat: () => reach(() => session.beat()),
       reap: () => reach(() => session.reap()),

@@ -67,7 +67,9 @@ export class World {
   async live(): Promise<Story> {
     const observer = await this.#store.connect({ processId: 'observer', leaseMs: 1e12, clock: this.clock })
     const read = (): Promise<RunView | null> =>
-      this.runId === null ? Promise.resolve(null) : observer.read(this.runId, { journal: true, result: true, input: true })
+      this.runId === null
+        ? Promise.resolve(null)
+        : observer.read(this.runId, { journal: true, result: true, input: true })
     let result: ExecutionResult | null = null
     let life: Process | null = null
     const giveUpAt = this.clock.now() + GIVE_UP_MS
@@ -98,7 +100,8 @@ export class World {
       if (this.clock.now() >= sendAt) {
         sendAt += SEND_EVERY_MS
         const events = EVENT_NAMES.map((name) => ({ name, data: ++sent }))
-        if (!life.crashed) life.durable.send(events).catch((error: unknown) => this.violations.push(`send: ${String(error)}`))
+        if (!life.crashed)
+          life.durable.send(events).catch((error: unknown) => this.violations.push(`send: ${String(error)}`))
       }
       const stored = (await read())?.result
       if (stored) result = (JSON.parse(stored) as { result: ExecutionResult }).result
@@ -118,7 +121,13 @@ export class World {
   async replay({ run, input, journal }: RunView): Promise<{ result: ExecutionResult; pass: Pass }> {
     const observer = await this.#store.connect({ processId: 'replayer', leaseMs: 1e12, clock: this.clock })
     const runId = `${run.id}_again`
-    const create = { ...run, input: input ?? '', idempotency: null, beganAgoMs: this.clock.now() - run.beganAt, timeoutMs: null }
+    const create = {
+      ...run,
+      input: input ?? '',
+      idempotency: null,
+      beganAgoMs: this.clock.now() - run.beganAt,
+      timeoutMs: null,
+    }
     const outcomes = journal ?? []
     const next = { kind: 'park', wakeInMs: 0 } as const
     await observer.commit([{ runId, epoch: 1, seq: 1, create, outcomes, opens: [], closes: [], next }])
@@ -137,7 +146,9 @@ export class World {
     await life.durable.close({ timeout: 0 })
     await observer.close()
     const [pass] = this.passes.splice(passesBefore)
-    const { result } = JSON.parse(stored ?? '{"result":{"data":"the replay did not end"}}') as { result: ExecutionResult }
+    const { result } = JSON.parse(stored ?? '{"result":{"data":"the replay did not end"}}') as {
+      result: ExecutionResult
+    }
     return { result, pass: pass ?? new Pass(this, this.clock) }
   }
 

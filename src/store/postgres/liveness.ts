@@ -86,15 +86,17 @@ export async function beat(caller: Caller): Promise<BeatReceipt> {
   try {
     await presence.lock()
     const { lockedIn } = presence
-    const [row] = await caller.send('beat', () =>
-      clock.timed(() => presence.lane.query(sql.BEAT, processId, lockedIn)),
-    )
+    const [row] = await caller.send('beat', () => clock.timed(() => presence.lane.query(sql.BEAT, processId, lockedIn)))
     const { at, registered, held } = row as sql.BeatRow // it has no `from` clause
     if (!registered) await putProcess(caller, presence.lane)
     contact.confirm(at)
     // Its lock may be gone in the next moment, and it would not know.
     const goodForMs = lockedIn === null ? leaseMs : Math.min(leaseMs, LOCK_GRACE_MS)
-    return { at, goodForMs, held: held.map(([runId, epoch, signalled]) => ({ runId: fromText(runId), epoch, signalled })) }
+    return {
+      at,
+      goodForMs,
+      held: held.map(([runId, epoch, signalled]) => ({ runId: fromText(runId), epoch, signalled })),
+    }
   } catch (error) {
     contact.lose()
     throw error

@@ -10,7 +10,9 @@ export async function claim(caller: Caller, request: ClaimRequest): Promise<Clai
   // Workers ask all the time; nothing to claim must not cost anybody the write lock.
   const idle = await database.read(() => {
     const at = caller.now()
-    return choose(database, at, request).length > 0 ? null : { at, claimed: [], nextDueAt: nextDueAt(database, request) }
+    return choose(database, at, request).length > 0
+      ? null
+      : { at, claimed: [], nextDueAt: nextDueAt(database, request) }
   })
   if (idle) return idle
   return caller.write('claim', (hint) => {
