@@ -9,6 +9,7 @@ import { startClients } from './clients.ts'
 import type { Clients, Experience } from './clients.ts'
 import { openDatabase } from './database.ts'
 import { countOpen, gatherEvidence } from './evidence.ts'
+import type { Evidence } from './evidence.ts'
 import { startFleet } from './fleet.ts'
 import type { Fleet } from './fleet.ts'
 import { createRandom } from './random.ts'
@@ -16,7 +17,7 @@ import { measureRecoveries } from './recoveries.ts'
 import type { Recoveries } from './recoveries.ts'
 import { openStore } from './stores.ts'
 import type { StoreAddress } from './stores.ts'
-import { judge } from './verdict.ts'
+import { isGivenUp, judge } from './verdict.ts'
 import { connectWitness } from './witness-client.ts'
 
 export interface CampaignOptions {
@@ -44,6 +45,8 @@ export interface Summary {
   readonly effects: number
   readonly lives: number
   readonly faults: number
+  /** Runs whose holders died so often in a row that the engine gave them up, as it should. */
+  readonly givenUp: number
   readonly done: Chaos['done']
   readonly afterKills: Recoveries
   readonly afterFreezes: Recoveries
@@ -115,7 +118,7 @@ export async function runCampaign(options: CampaignOptions): Promise<Summary> {
     violations.push(...(await judge(evidence, clients.experiences)))
     await evidence.close()
     violations.push(...(await database.leftovers()).map((left) => `Left after all processes were closed: ${left}`))
-    return summarize(clients.experiences, evidence.entries, running, chaos, violations)
+    return summarize(clients.experiences, evidence, running, chaos, violations)
   } finally {
     await chaos?.stop()
     await clients?.finish(0)
@@ -138,7 +141,7 @@ function progressLine(experiences: readonly Experience[], { done }: Chaos, { cra
 
 function summarize(
   experiences: readonly Experience[],
-  entries: Parameters<typeof measureRecoveries>[0],
+  { entries, runs }: Evidence,
   { lives }: Fleet,
   { done }: Chaos,
   violations: readonly string[],
@@ -149,6 +152,7 @@ function summarize(
     requests: experiences.reduce((sum, { requests }) => sum + requests, 0),
     effects: entries.filter(({ kind }) => kind === 'begin').length,
     lives,
+    givenUp: [...runs.values()].flat().filter((run) => isGivenUp(run, entries)).length,
     faults: entries.filter(({ kind }) => kind === 'fault').length,
     done,
     afterKills: measureRecoveries(entries, 'kill'),

@@ -71,6 +71,7 @@ function table({ done, afterKills, afterFreezes, ...all }: Summary): string[] {
     ['connections cut', done.terminations],
     ['database restarts', done.restarts],
     ['calls of the store made to fail', all.faults],
+    ['given up after 5 deaths in a row', all.givenUp],
     ['takeovers after kills', afterKills.count],
     ['  p50', ms(afterKills.p50)],
     ['  p99', ms(afterKills.p99)],

@@ -36,12 +36,13 @@ export class Worker {
   #stopped = false
   #next: { timer: Timer; at: number } | null = null
   #confirmedAt: number
-  #goodForMs = FIRST_BEAT_WITHIN_MS
+  #goodForMs: number
 
   constructor(engine: Engine, session: StoreSession) {
     this.#engine = engine
     this.#session = session
     this.#confirmedAt = engine.clock.now()
+    this.#goodForMs = Math.min(FIRST_BEAT_WITHIN_MS, engine.options.leaseMs)
   }
 
   /**

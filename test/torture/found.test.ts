@@ -6,6 +6,7 @@ import { durableTypeDefs } from '../../schema/index.ts'
 import { createDurable } from '../../src/index.ts'
 import type { Durable, DurableContext } from '../../src/index.ts'
 import { memoryStore } from '../../src/memory.ts'
+import { StoreError } from '../../src/store/store.ts'
 import type { Store } from '../../src/store/store.ts'
 import { createTestClock } from '../../src/testing.ts'
 import type { TestClock } from '../../src/testing.ts'
@@ -19,16 +20,23 @@ afterEach(async () => {
 
 type Answer = { readonly data?: unknown; readonly errors?: unknown; readonly extensions?: { readonly runId: string } }
 
-function serve(store: Store, clock: TestClock) {
+function serve(store: Store, clock: TestClock, log: string[] = []) {
   const durable = createDurable({ store, clock, hold: 0, onWarning: () => {} })
   opened.push(durable)
   const schema = createSchema<DurableContext>({
-    typeDefs: [durableTypeDefs, 'type Query { ok: Boolean } type Mutation { fail: String approve: String }'],
+    typeDefs: [
+      durableTypeDefs,
+      'type Query { ok: Boolean } type Mutation { fail: String approve: String nap: String }',
+    ],
     resolvers: {
       Mutation: {
         fail: async (_root, _args, { step }) => {
           await step.run('try', () => 1)
           throw new GraphQLError('Refused.')
+        },
+        nap: async (_root, _args, { step }) => {
+          await step.sleep('nap', '5s')
+          return step.run('get up', () => void log.push('get up'))
         },
         approve: async (_root, _args, { step }) =>
           (await step.waitForEvent<string>('approval', { event: 'approved' }))?.data,
@@ -109,5 +117,33 @@ describe('the campaign found that', () => {
     expect(await started).toMatch('closed')
     expect(sessions).toEqual([{ closed: true }])
     expect(clock.pending).toBe(0)
+  })
+
+  it('a process started steps for as long as its lease, though its store gives up on it sooner (I2)', async () => {
+    const clock = createTestClock()
+    const log: string[] = []
+    const store = memoryStore()
+    let away = false
+    const impatient: Store = {
+      name: 'impatient',
+      connect: async (options) => {
+        const session = await store.connect(options)
+        const beat = async () => {
+          if (away) throw new StoreError('transient', 'Its liveness connection was cut.')
+          return { ...(await session.beat()), goodForMs: 1_500 }
+        }
+        return { ...session, beat }
+      },
+    }
+    const { durable, post } = serve(impatient, clock, log)
+    const { extensions } = await post('mutation { nap }')
+    await clock.advance('4s')
+    away = true
+    await clock.advance('3s')
+    expect(log).toEqual([]) // by now others may have taken the run over, and the lease has 12 s to go
+    away = false
+    await clock.advance('2s')
+    expect(log).toEqual(['get up'])
+    expect((await durable.runs.get(extensions?.runId ?? ''))?.status).toBe('COMPLETED')
   })
 })
