@@ -54,7 +54,7 @@ export function documentOf(kind: Kind): string {
 }
 
 /** Whoever hears waits for what another run says: the two have the same name but for this. */
-export function heardBy(relay: string): string {
+function heardBy(relay: string): string {
   return `${relay}-hears`
 }
 

@@ -225,7 +225,7 @@ function isClaimed(entry: Entry): entry is Claimed {
   return entry.kind === 'claimed'
 }
 
-export function groupBy<T>(all: readonly T[], keyOf: (each: T) => string): Map<string, T[]> {
+function groupBy<T>(all: readonly T[], keyOf: (each: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>()
   for (const each of all) {
     const group = groups.get(keyOf(each))
