@@ -190,7 +190,7 @@ function bindField(resolver: Resolver): Resolver {
     }
     if (!here.scope && !operation.run) {
       // Adopted by a later pass, should there be one.
-      operation.early.push(info, source, { value, scope: null } satisfies Kept)
+      operation.early.push(info, source, value)
       return value
     }
     const key = here.scope?.key ?? operation.labels.keyOf(info, source)
@@ -291,27 +291,34 @@ function isUnaliased(info: GraphQLResolveInfo): boolean {
   return info.path.key === info.fieldName
 }
 
+/** What executors add to `info`: graphql-tools' both, of one signal or none, graphql 17 the function. */
+interface SignalBearer {
+  signal?: AbortSignal | null | undefined
+  getAbortSignal?: () => AbortSignal | undefined
+}
+
 /**
  * The request's abort signal does not reach a run: `info` gets one that follows the request's for as long as the
  * operation has used no step, and no further. Resolvers take it before their first step, so a getter would be too late.
+ * Written to `info` itself, which belongs to this call: an object that inherits from it costs more than most resolvers.
  */
 function shadowSignal(info: GraphQLResolveInfo, operation: Operation): GraphQLResolveInfo {
-  const given: unknown = Reflect.get(info, 'signal') // graphql-tools' executor
-  const getGiven: unknown = Reflect.get(info, 'getAbortSignal') // graphql 17
-  if (!(given instanceof AbortSignal) && typeof getGiven !== 'function') return info
-  let signal: AbortSignal | undefined
-  const shadow = (): AbortSignal | undefined => {
-    const source: unknown = given ?? (getGiven as () => unknown)() // one of the two is there
-    if (!signal && source instanceof AbortSignal) signal = signalUntilRun(source, operation)
-    return signal
+  const bearer = info as SignalBearer
+  const given = bearer.signal
+  if (given) {
+    const shadow = operation.shadow(given, signalUntilRun)
+    bearer.signal = shadow.signal
+    if (bearer.getAbortSignal) bearer.getAbortSignal = shadow.getSignal
+  } else if (!('signal' in info)) {
+    const getGiven = bearer.getAbortSignal
+    if (!getGiven) return info
+    const value = (): AbortSignal | undefined => {
+      const signal = getGiven.call(info)
+      return signal && operation.shadow(signal, signalUntilRun).signal
+    }
+    Object.defineProperty(info, 'getAbortSignal', { value, enumerable: true, configurable: true, writable: true })
   }
-  const shadowed = Object.create(info) as GraphQLResolveInfo
-  const name = given === undefined || given === null ? 'getAbortSignal' : 'signal'
-  return Object.defineProperty(shadowed, name, {
-    ...(name === 'signal' ? { get: shadow } : { value: shadow }),
-    enumerable: true,
-    configurable: true,
-  })
+  return info
 }
 
 function signalUntilRun(given: AbortSignal, operation: Operation): AbortSignal {
@@ -331,5 +338,5 @@ function pathOf(info: GraphQLResolveInfo): (string | number)[] {
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 }

@@ -39,6 +39,13 @@ export interface PendingField {
   readonly reject: ((error: GraphQLError) => void) | null
 }
 
+/** An abort signal in place of the one that was given. */
+interface Shadow {
+  readonly given: AbortSignal
+  readonly signal: AbortSignal
+  readonly getSignal: () => AbortSignal
+}
+
 /** What a run keeps of its request, encoded. */
 export interface RunInput {
   readonly document: string
@@ -92,6 +99,7 @@ export class Operation implements ExecutionOwner {
   #heldUntil = 0
   #resumeFailures = 0
   #failedWith: DurableError | null = null
+  #shadow: Shadow | null = null
   #idempotencyKey: string | null = null
   #joined: Followed | null = null
   /** While the run is being created under an idempotency key. */
@@ -133,6 +141,15 @@ export class Operation implements ExecutionOwner {
       status: waitingOn.length > 0 && run.attempts.size === 0 ? 'SUSPENDED' : 'RUNNING',
       waitingOn,
     }
+  }
+
+  /** One signal in place of another for all resolvers of a pass. */
+  shadow(given: AbortSignal, make: (given: AbortSignal, operation: Operation) => AbortSignal): Shadow {
+    if (this.#shadow?.given !== given) {
+      const signal = make(given, this)
+      this.#shadow = { given, signal, getSignal: () => signal }
+    }
+    return this.#shadow
   }
 
   get context(): unknown {
@@ -428,12 +445,12 @@ export class Operation implements ExecutionOwner {
     for (let at = 0; at < this.early.length; at += 3) {
       // Written in threes by the resolvers' wrapper.
       const info = this.early[at] as Parameters<Labels['keyOf']>[0]
-      const kept = this.early[at + 2] as { value: PromiseLike<unknown> }
+      const value = this.early[at + 2] as PromiseLike<unknown>
       const key = this.labels.keyOf(info, this.early[at + 1])
-      this.kept.set(key, kept)
+      this.kept.set(key, { value, scope: null })
       this.#untold.add(key)
       const settled = (): void => void this.#untold.delete(key)
-      kept.value.then(settled, settled)
+      value.then(settled, settled)
     }
     this.early.length = 0
   }

@@ -137,7 +137,7 @@ describe('the campaign found that', () => {
     }
     const { durable, post } = serve(impatient, clock, log)
     const { extensions } = await post('mutation { nap }')
-    await clock.advance('4s')
+    await clock.advance('3s')
     away = true
     await clock.advance('3s')
     expect(log).toEqual([]) // by now others may have taken the run over, and the lease has 12 s to go
