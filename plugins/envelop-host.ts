@@ -54,6 +54,7 @@ async function hotPass(options: EnvelopHostOptions, operation: Operation): Promi
   const context = args.contextValue as Record<string, unknown> // Envelop's contexts are objects
   if (Object.isExtensible(context)) context['durable'] = resumeInfo(operation)
   const enveloped = options.getEnveloped()(context)
+  operation.executing = true
   return whole(await enveloped.execute({ ...args, schema: enveloped.schema }))
 }
 
@@ -84,6 +85,7 @@ async function coldPass(engine: Engine, options: EnvelopHostOptions, operation: 
   }
   const built = create ? initial : ((await enveloped.contextFactory()) as object)
   const contextValue = Object.assign(built, restored)
+  operation.executing = true
   return whole(
     await enveloped.execute({
       schema: enveloped.schema,

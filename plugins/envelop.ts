@@ -83,7 +83,7 @@ export function durablePlugin(durable: Durable, engine: Engine, host: Host): Plu
       replaceSchema(durable.schema(schema))
     },
     onExecute({ args, executeFn, setExecuteFn, context }) {
-      const operation = takeResuming() ?? new Operation(engine, host, ownArgs(args), null)
+      const operation = takeExecuting() ?? new Operation(engine, host, ownArgs(args), null)
       operations.set(args, operation)
       const contextValue = bindContext(context, operation)
       const own = operation.args ?? ownArgs(args)
@@ -102,6 +102,11 @@ export function durablePlugin(durable: Durable, engine: Engine, host: Host): Plu
 function takeResuming(): Operation | null {
   const operation = resuming.getStore()
   return operation && !operation.reached ? operation : null
+}
+
+function takeExecuting(): Operation | null {
+  const operation = takeResuming()
+  return operation?.executing ? operation : null
 }
 
 /** What the operation was called with, before other plugins wrote to the arguments. */

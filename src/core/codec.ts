@@ -173,5 +173,9 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 /** Also those of another copy of the graphql package. */
 export function isGraphQLError(error: unknown): error is GraphQLError {
-  return error instanceof GraphQLError || (error instanceof Error && error.name === 'GraphQLError')
+  try {
+    return error instanceof GraphQLError || (error instanceof Error && error.name === 'GraphQLError')
+  } catch {
+    return false // an object that throws when it is looked at
+  }
 }

@@ -6,7 +6,18 @@
 
 /** Without the characters that mean something in a key. Everything else stays readable. */
 function escapeLabel(text: string): string {
-  return text.replace(/[%./>~]/g, (character) => `%${character.charCodeAt(0).toString(16)}`)
+  return escapeHalves(text.replace(/[%./>~]/g, (character) => `%${character.charCodeAt(0).toString(16)}`))
+}
+
+/** Half a surrogate pair is no text to a store, which would write another one in its place. */
+function escapeHalves(text: string): string {
+  return text.isWellFormed() ? text : text.replace(/\p{Surrogate}/gu, (half) => `%u${half.charCodeAt(0).toString(16)}`)
+}
+
+function decodeLabel(label: string): string {
+  return label.replace(/%(?:u([0-9a-f]{4})|([0-9a-f]{2}))/gi, (_all, half: string, code: string) =>
+    String.fromCharCode(Number.parseInt(half ?? code, 16)),
+  )
 }
 
 /** The label of a list's item that is known by its identity. */
@@ -30,7 +41,7 @@ export function joinScope(labels: readonly string[]): string {
 
 /** @param occurrence from 1 */
 export function stepKey(scope: string, id: string, occurrence: number): string {
-  return `${scope}>${id.replace(/[%#]/g, encodeURIComponent)}${occurrence > 1 ? `#${occurrence}` : ''}`
+  return `${scope}>${escapeHalves(id.replace(/[%#]/g, encodeURIComponent))}${occurrence > 1 ? `#${occurrence}` : ''}`
 }
 
 export function fieldKey(scope: string): string {
@@ -46,7 +57,7 @@ export interface ParsedKey {
 export function parseKey(key: string): ParsedKey {
   const at = key.indexOf('>')
   const [id = '', occurrence] = key.slice(at + 1).split('#')
-  const name = id.replace(/%(23|25)/g, decodeURIComponent)
+  const name = decodeLabel(id)
   return {
     path: key.slice(0, at).split('.').map(readableLabel),
     step: occurrence === undefined ? name : `${name}#${occurrence}`,
@@ -54,9 +65,9 @@ export function parseKey(key: string): ParsedKey {
 }
 
 function readableLabel(label: string): string {
-  if (label.startsWith('@')) return decodeURIComponent(label.slice(1))
+  if (label.startsWith('@')) return decodeLabel(label.slice(1))
   if (!label.startsWith('[')) return label
-  return decodeURIComponent(label.slice(label.startsWith('[:') ? 2 : 1, -1))
+  return decodeLabel(label.slice(label.startsWith('[:') ? 2 : 1, -1))
 }
 
 /** Whether a scope is that of a field of an execution within a resolver. Labels have no other `/`. */

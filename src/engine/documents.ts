@@ -1,4 +1,4 @@
-import { Kind, print, visit } from 'graphql'
+import { getVariableValues, Kind, print, visit } from 'graphql'
 import type {
   DocumentNode,
   ExecutionArgs,
@@ -18,6 +18,11 @@ export function operationIn({ document, operationName }: Named): OperationDefini
     (node): node is OperationDefinitionNode =>
       node.kind === Kind.OPERATION_DEFINITION && (!operationName || node.name?.value === operationName),
   )
+}
+
+export function areVariablesValid(args: ExecutionArgs): boolean {
+  const definitions = operationIn(args)?.variableDefinitions ?? []
+  return getVariableValues(args.schema, definitions, args.variableValues ?? {}).errors === undefined
 }
 
 /** The text as the client sent it, where the parser kept it. */

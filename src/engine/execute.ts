@@ -1,6 +1,6 @@
 import { isAsyncIterable } from '@graphql-tools/utils'
 import type { ExecutionArgs } from 'graphql'
-import { operationIn, rootKeys, withoutIncrementalDelivery } from './documents.ts'
+import { areVariablesValid, operationIn, rootKeys, withoutIncrementalDelivery } from './documents.ts'
 import { durableFieldResolver } from './fields.ts'
 import { joinRun } from './idempotency.ts'
 import type { Operation } from './operation.ts'
@@ -77,7 +77,8 @@ function executeBackground(operation: Operation, args: ExecutionArgs, execute: E
 
 function start(operation: Operation, args: ExecutionArgs, execute: Execute): Executed | Promise<Executed> {
   const fields = rootFieldsOf(args)
-  return fields ? executeFieldByField(operation, args, fields, execute) : execute(args)
+  // Variables that cannot be coerced are an error of the whole request: nothing of it may be executed (specification, 6.1.2).
+  return fields && areVariablesValid(args) ? executeFieldByField(operation, args, fields, execute) : execute(args)
 }
 
 export function isIncremental(executed: Executed): executed is AsyncIterable<unknown> {

@@ -88,6 +88,8 @@ export class Operation implements ExecutionOwner {
   input: RunInput | null
   phase: Phase
   reached = false
+  /** The pass has come to the server's executor: what is executed before (by a context factory, say) is not it. */
+  executing = false
   #execution: Execution | null = null
   /** Keys of resolvers that began before there was a run and are under way: the executor cannot be told about them. */
   readonly #untold = new Set<string>()
@@ -249,6 +251,8 @@ export class Operation implements ExecutionOwner {
     this.#execution.waits.registerAll()
     await this.#execution.committed()
     if (this.phase !== 'foreground') return
+    // The executor has answered, and a plugin's hook has lost the answer: the background pass makes the result (I4).
+    if (this.executed) return this.onForegroundFailed()
     for (const field of this.pendingFields) this.#deferField(field)
     this.#answerWithoutExecutor(COARSE_AFTER_MS)
   }
@@ -318,6 +322,7 @@ export class Operation implements ExecutionOwner {
     // From here to the executor nothing of the run is in flight, and yet it must not be parked.
     const release = execution.holdLease()
     this.reached = false
+    this.executing = false
     this.refusal = null
     this.onReached = () => {
       if (this.#resumeFailures > 0) execution.onResumed()

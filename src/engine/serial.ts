@@ -58,7 +58,7 @@ export async function executeFieldByField(
   fields: readonly RootField[],
   execute: Execute,
 ): Promise<ExecutionResult> {
-  const data: Record<string, unknown> = {}
+  const data = Object.create(null) as Record<string, unknown> // a response key may be `__proto__`
   const errors: GraphQLError[] = []
   let extensions: Record<string, unknown> | undefined
   const { phase } = operation

@@ -105,11 +105,11 @@ function call<T>(
     assertStepId(id)
     execution = host.execution()
     if (!execution) return new Promise(() => {})
-    assertFewerCalls(execution)
+    if (!isWithinCalls(execution)) return new Promise(() => {})
     turn = execution.pump.turn()
     key = scope.nextKey(id, turn)
   } catch (error) {
-    return Promise.reject(error)
+    return rejected(error)
   }
   const { outcomes, pump } = execution
   const promise = new Promise<T>((resolve, reject) => {
@@ -144,6 +144,14 @@ function call<T>(
       }
     })
   })
+  // A misuse that nobody awaits must not end the process.
+  promise.catch(() => {})
+  return promise
+}
+
+function rejected(error: unknown): Promise<never> {
+  const promise = Promise.reject(error)
+  promise.catch(() => {})
   return promise
 }
 
@@ -160,13 +168,15 @@ function decodeOutcome(execution: Execution, outcome: OutcomeRecord): unknown {
   }
 }
 
-function assertFewerCalls(execution: Execution): void {
+/** Beyond the limit the run ends. No promise tells: code that catches and tries again would never give way (I12). */
+function isWithinCalls(execution: Execution): boolean {
   const { maxSteps } = execution.engine.options
-  if (++execution.calls <= maxSteps) return
-  throw new DurableError(
+  if (++execution.calls <= maxSteps) return true
+  execution.fail(
     'DURABLE_TOO_MANY_STEPS',
     `Expected at most limits.steps (${maxSteps}) steps in a run. Do more in one step, or split the operation.`,
   )
+  return false
 }
 
 function assertSameKind(execution: Execution, known: OutcomeRecord, kind: OutcomeKind): void {

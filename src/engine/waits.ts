@@ -33,8 +33,8 @@ interface Wait {
   timer: Timer | null
 }
 
-/** The longest a wait may be (about 285,000 years); beyond, dates are invalid. */
-const MAX_WAIT_MS = 9e15
+/** No Date is later; a day is left for clocks that differ. */
+const MAX_INSTANT = 8.64e15 - 86_400_000
 
 /**
  * The waits of one execution that are open.
@@ -83,8 +83,8 @@ export class Waits {
   add(spec: WaitSpec): void {
     const stored = this.#stored.get(spec.key)
     if (stored?.kind === spec.kind) return this.#takeUp(spec, stored)
-    const forMs = spec.forMs === null ? null : Math.min(spec.forMs, MAX_WAIT_MS)
     const now = this.#execution.engine.storeNow()
+    const forMs = spec.forMs === null ? null : Math.min(spec.forMs, MAX_INSTANT - now)
     const held = this.#execution.owner.mayHold(forMs, spec.scope)
     const registering = !held || spec.event !== null
     const wait: Wait = {

@@ -147,6 +147,8 @@ export class Worker {
   async #claimDue(): Promise<void> {
     const { worker, pollMs } = this.#engine.options
     if (!worker || !this.#engine.canClaim) return
+    // What it cannot keep alive it must not take: others would have to take it over again and again.
+    if (!this.confirmed) return this.wakeIn(pollMs)
     this.#dropReleased()
     const limit = worker.concurrency - this.#carried.size
     this.#full = limit <= 0
