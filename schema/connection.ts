@@ -31,7 +31,7 @@ export async function listRuns({ runs, filter, size, cursorOf, isVisible }: List
   let pages = 0
   do {
     // Each page's place is known only from the one before.
-    const page = await runs.list({ ...filter, ...(after !== null && { after }) })
+    const page = await runs.list({ ...filter, ...(after !== null && { after }) }, { summary: true })
     const verdicts = await Promise.all(page.runs.map(isVisible))
     found.push(...page.runs.filter((_run, index) => verdicts[index]))
     after = page.endCursor

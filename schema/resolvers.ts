@@ -1,5 +1,6 @@
 import { GraphQLError } from 'graphql'
 import { toMs } from '../src/core/duration.ts'
+import { isSummary } from '../src/engine/snapshot.ts'
 import type { Durable, DurableOptions, ListFilter, RunSnapshot, RunStatus, StepSnapshot } from '../src/types.ts'
 import { createAccess } from './access.ts'
 import type { AccessOptions } from './access.ts'
@@ -27,6 +28,8 @@ export interface DurableResolvers {
   readonly DurableRun: {
     data(run: RunSnapshot): unknown
     errors(run: RunSnapshot): unknown
+    result(run: RunSnapshot): unknown
+    steps(run: RunSnapshot): unknown
   }
   readonly DurableStep: {
     output(step: StepSnapshot): unknown
@@ -64,6 +67,16 @@ export function createResolvers({ durable, options, cursorOf }: ResolversConfig)
   const access = createAccess(options)
   const maxHoldMs = toMs(options.maxHold ?? '5m', 'maxHold')
 
+  const loaded = new WeakMap<RunSnapshot, Promise<RunSnapshot | null>>()
+
+  /** With steps and result, which are read only where a client asks for them. */
+  async function whole(run: RunSnapshot): Promise<RunSnapshot> {
+    if (!isSummary(run)) return run
+    const loading = loaded.get(run) ?? durable.runs.get(run.id)
+    loaded.set(run, loading)
+    return (await loading) ?? run
+  }
+
   return {
     Query: {
       async durableRun(_source, { id, wait }, context) {
@@ -74,7 +87,7 @@ export function createResolvers({ durable, options, cursorOf }: ResolversConfig)
         // takes tells nothing to those who may not see it.
         const signal = signalOf(context)
         const timeout = Math.min(seconds * 1000, maxHoldMs)
-        const later = await durable.runs.wait(id, { timeout, ...(signal && { signal }) })
+        const later = await durable.runs.wait(id, { timeout, ...(signal && { signal }), summary: true })
         return later !== null && (await access.canRead(later, context)) ? later : null
       },
 
@@ -114,8 +127,10 @@ export function createResolvers({ durable, options, cursorOf }: ResolversConfig)
     // In JSON before they reach the scalar: the executor throws what a resolver returns as an Error, and refuses a scalar
     // that makes null of something, as JSON does of NaN.
     DurableRun: {
-      data: (run) => run.result?.data ?? null,
-      errors: (run) => toJson(run.result?.errors),
+      data: async (run) => (await whole(run)).result?.data ?? null,
+      errors: async (run) => toJson((await whole(run)).result?.errors),
+      result: async (run) => (await whole(run)).result,
+      steps: async (run) => (await whole(run)).steps,
     },
 
     DurableStep: {

@@ -1,4 +1,5 @@
 import type { GraphQLSchema } from 'graphql'
+import { createAccess } from '../schema/access.ts'
 import { extendSchema } from '../schema/extend.ts'
 import { createResolvers } from '../schema/resolvers.ts'
 import { readFieldPolicy } from '../schema/policy.ts'
@@ -48,6 +49,7 @@ export function createDurable<Context = any, Captured = unknown>(
   const given = options as DurableOptions
   const clock = options.clock ?? systemClock
   const engine = new Engine(options.store ?? sqliteStore('durable.db'), resolveOptions(given), clock)
+  engine.canRead = createAccess(given).canRead
   const instance = `durable_${clock.randomId()}`
   const prepared = new WeakMap<GraphQLSchema, GraphQLSchema>()
   const runs = createRuns(engine)

@@ -17,6 +17,7 @@ export type {
   HotOptions,
   LimitOptions,
   ListFilter,
+  ReadOptions,
   ResumedRun,
   ResumeInfo,
   RunPage,

@@ -272,16 +272,23 @@ export interface Durable<Context = any> {
   close(options?: { readonly timeout?: Duration }): Promise<void>
 }
 
+export interface ReadOptions {
+  /** Without steps and result: that reads one row, whatever the run has done. Default false. */
+  readonly summary?: boolean
+}
+
 export interface Runs {
-  get(id: string): Promise<RunSnapshot | null>
-  list(filter?: ListFilter): Promise<RunPage>
+  /** @throws DurableError DURABLE_STORE_UNAVAILABLE */
+  get(id: string, options?: ReadOptions): Promise<RunSnapshot | null>
+  /** Newest first. @throws TypeError where `first` or `after` makes no sense. */
+  list(filter?: ListFilter, options?: ReadOptions): Promise<RunPage>
   /**
    * Resolves when the run has ended, `timeout` (default: none) has passed, or the durable is closed; resumes the run if
    * it is due.
    */
   wait(
     id: string,
-    options?: { readonly timeout?: Duration; readonly signal?: AbortSignal },
+    options?: { readonly timeout?: Duration; readonly signal?: AbortSignal } & ReadOptions,
   ): Promise<RunSnapshot | null>
   /** @throws DurableError where there is no such run. A run that has ended stays as it is. */
   cancel(id: string, reason?: string): Promise<RunSnapshot>

@@ -6,7 +6,7 @@
 
 /** Without the characters that mean something in a key. Everything else stays readable. */
 function escapeLabel(text: string): string {
-  return escapeHalves(text.replace(/[%./>~]/g, (character) => `%${character.charCodeAt(0).toString(16)}`))
+  return escapeHalves(text.replace(/[%./>~:]/g, (character) => `%${character.charCodeAt(0).toString(16)}`))
 }
 
 /** Half a surrogate pair is no text to a store, which would write another one in its place. */
@@ -20,9 +20,12 @@ function decodeLabel(label: string): string {
   )
 }
 
-/** The label of a list's item that is known by its identity. */
-export function itemByIdentity(identity: string | number, occurrence: number): string {
-  return `[:${escapeLabel(String(identity))}${occurrence > 1 ? `~${occurrence}` : ''}]`
+/**
+ * The label of a list's item that is known by its identity; with its type, where the list may hold several: `[:User:7]`.
+ */
+export function itemByIdentity(identity: string | number, occurrence: number, type: string | null = null): string {
+  const name = `${type === null ? '' : `${type}:`}${escapeLabel(String(identity))}`
+  return `[:${name}${occurrence > 1 ? `~${occurrence}` : ''}]`
 }
 
 /** The label of a list's item that has none. */
@@ -67,7 +70,7 @@ export function parseKey(key: string): ParsedKey {
 function readableLabel(label: string): string {
   if (label.startsWith('@')) return decodeLabel(label.slice(1))
   if (!label.startsWith('[')) return label
-  return decodeLabel(label.slice(label.startsWith('[:') ? 2 : 1, -1))
+  return decodeLabel(label.slice(1, -1).replace(/^:(\w+:)?/, ''))
 }
 
 /** Whether a scope is that of a field of an execution within a resolver. Labels have no other `/`. */

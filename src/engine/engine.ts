@@ -14,7 +14,7 @@ import type {
   StoreSession,
 } from '../store/store.ts'
 import { StoreError } from '../store/store.ts'
-import type { EventInput } from '../types.ts'
+import type { EventInput, RunSnapshot } from '../types.ts'
 import { unavailable } from './errors.ts'
 import { Execution } from './execution.ts'
 import type { Host } from './host.ts'
@@ -49,6 +49,8 @@ export class Engine {
   #session: StoreSession | null = null
   #starting: Promise<void> | null = null
   readonly writer: Writer
+  /** Whether a caller may see a run: decided by the options of the durable instance. */
+  canRead: (run: RunSnapshot, context: unknown) => Promise<boolean> = () => Promise.resolve(true)
   readonly #reclaiming = new Set<string>()
   #worker: Worker | null = null
   #unwatch: () => void = () => {}

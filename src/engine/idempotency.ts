@@ -9,7 +9,7 @@ import type { Operation } from './operation.ts'
 import { decodeResult } from './result.ts'
 import type { StoredResult } from './result.ts'
 import { untilChanged } from './runs.ts'
-import { toSnapshot } from './snapshot.ts'
+import { toSnapshot, toSummary } from './snapshot.ts'
 
 /** What the IETF draft's header may hold at most here. */
 const MAX_KEY_LENGTH = 255
@@ -40,7 +40,11 @@ export function fingerprintOf(encodedOperation: string): string {
  * run ends within `hold`, else the deferred payload. With another operation it is refused.
  */
 export async function joinRun(operation: Operation, fingerprint: string, conflict: Conflict): Promise<ExecutionResult> {
-  if (conflict.fingerprint !== fingerprint) {
+  const { engine } = operation
+  // The key alone does not give anybody the response: without an owner it is nobody's in particular (I9).
+  const view = await engine.read(conflict.runId)
+  const isVisible = view !== null && (await engine.canRead(toSummary(view), operation.context))
+  if (conflict.fingerprint !== fingerprint || !isVisible) {
     const error = new DurableError(
       'DURABLE_IDEMPOTENCY_CONFLICT',
       'Expected the operation and variables that this Idempotency-Key was first used with, but got others. Use a new key.',
@@ -48,7 +52,6 @@ export async function joinRun(operation: Operation, fingerprint: string, conflic
     )
     return { errors: [error] }
   }
-  const { engine } = operation
   const stored = await endOf(engine, conflict.runId, engine.options.holdMs)
   return stored
     ? revive(stored, operation.input?.document ?? '')

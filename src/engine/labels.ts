@@ -1,4 +1,5 @@
-import type { GraphQLResolveInfo } from 'graphql'
+import { isAbstractType } from 'graphql'
+import type { GraphQLObjectType, GraphQLResolveInfo } from 'graphql'
 import { itemByIdentity, itemByIndex, joinScope } from '../core/keys.ts'
 
 type Path = GraphQLResolveInfo['path']
@@ -37,6 +38,15 @@ export class Labels {
     return info.path.prev || this.#items.size > 0 ? joinScope(this.#labelsTo(info.path)) : String(info.path.key)
   }
 
+  /** A source whose `id` cannot be read is an item without an identity, also for operations that never asked for it. */
+  #identityOf(source: unknown, info: GraphQLResolveInfo): ReturnType<Identify> {
+    try {
+      return this.#identify(source, info)
+    } catch {
+      return null
+    }
+  }
+
   #labelsTo(path: Path): string[] {
     const labels: string[] = []
     for (let at: Path | undefined = path; at; at = at.prev) {
@@ -46,13 +56,28 @@ export class Labels {
   }
 
   #label(item: Path, info: GraphQLResolveInfo, source: unknown): string {
-    const identity = this.#identify(source, info)
+    const identity = this.#identityOf(source, info)
     if (identity === null || identity === undefined) return itemByIndex(Number(item.key))
     const list = item.prev ?? item
     const seen = this.#seen.get(list) ?? new Map<string, number>()
     this.#seen.set(list, seen)
-    const occurrence = (seen.get(String(identity)) ?? 0) + 1
-    seen.set(String(identity), occurrence)
-    return itemByIdentity(identity, occurrence)
+    const type = isOneOfSeveral(info) ? info.parentType.name : null
+    const counted = `${type ?? ''}:${identity}`
+    const occurrence = (seen.get(counted) ?? 0) + 1
+    seen.set(counted, occurrence)
+    return itemByIdentity(identity, occurrence, type)
   }
+}
+
+const oneOfSeveral = new WeakMap<GraphQLObjectType, boolean>()
+
+/** Objects of several types may share a list, and the same id, where theirs implements an interface or is in a union. */
+function isOneOfSeveral({ parentType, schema }: GraphQLResolveInfo): boolean {
+  const known = oneOfSeveral.get(parentType)
+  if (known !== undefined) return known
+  const isMember = Object.values(schema.getTypeMap()).some(
+    (type) => isAbstractType(type) && schema.isSubType(type, parentType),
+  )
+  oneOfSeveral.set(parentType, isMember)
+  return isMember
 }

@@ -2,11 +2,11 @@ import { DurableError } from '../core/errors.ts'
 import { toMs } from '../core/duration.ts'
 import { isEnded } from '../store/store.ts'
 import type { ListQuery, RunRecord, RunStatus as StoredStatus } from '../store/store.ts'
-import type { ListFilter, Runs, RunSnapshot } from '../types.ts'
+import type { ListFilter, ReadOptions, Runs, RunSnapshot } from '../types.ts'
 import { unavailable } from './errors.ts'
 import type { Engine } from './engine.ts'
 import { encodeResult } from './result.ts'
-import { toSnapshot } from './snapshot.ts'
+import { toSnapshot, toSummary } from './snapshot.ts'
 
 /** Hints may be lost, and other processes give none: whoever waits looks for itself this often. */
 const WAIT_POLL_MS = 1000
@@ -15,22 +15,23 @@ const MAX_PAGE = 100
 
 /** `durable.runs` */
 export function createRuns(engine: Engine): Runs {
-  const get = async (id: string): Promise<RunSnapshot | null> => {
+  const get = async (id: string, { summary = false }: ReadOptions = {}): Promise<RunSnapshot | null> => {
     const session = await engine.session()
-    const view = await translated(session.read(id, { journal: true, result: true }))
-    return view && toSnapshot(view, engine.find(id)?.run ?? null)
+    const view = await translated(session.read(id, summary ? {} : { journal: true, result: true }))
+    if (!view) return null
+    return summary ? toSummary(view) : toSnapshot(view, engine.find(id)?.run ?? null)
   }
 
   return {
     get,
 
-    async list(filter = {}) {
+    async list(filter = {}, options = {}) {
       const session = await engine.session()
       const query = toQuery(filter)
       // One more than asked for tells whether there is another page.
       const found = await translated(session.list({ ...query, first: query.first + 1 }))
       const records = found.slice(0, query.first)
-      const views = await Promise.all(records.map(({ id }) => get(id)))
+      const views = await Promise.all(records.map(({ id }) => get(id, options)))
       const last = records.at(-1)
       return {
         runs: views.filter((run) => run !== null),
@@ -38,7 +39,7 @@ export function createRuns(engine: Engine): Runs {
       }
     },
 
-    async wait(id, { timeout, signal } = {}) {
+    async wait(id, { timeout, signal, summary = false } = {}) {
       const giveUpAt = timeout === undefined ? Infinity : engine.clock.now() + toMs(timeout, 'timeout')
       for (;;) {
         const changed = untilChanged(engine, id)
@@ -46,10 +47,10 @@ export function createRuns(engine: Engine): Runs {
           const session = await engine.session()
           const view = await translated(session.read(id))
           if (!view) return null
-          if (isEnded(view.run.status)) return await get(id)
+          if (isEnded(view.run.status)) return await get(id, { summary })
           await engine.carryOnIfDue(id)
           const leftMs = giveUpAt - engine.clock.now()
-          if (leftMs <= 0 || signal?.aborted || engine.closing) return await get(id)
+          if (leftMs <= 0 || signal?.aborted || engine.closing) return await get(id, { summary })
           await changed.orAfter(Math.min(leftMs, WAIT_POLL_MS), signal)
         } finally {
           changed.stop()

@@ -9,6 +9,20 @@ import { retryAfterMs } from './deferred.ts'
 import type { Execution } from './execution.ts'
 import { decodeResult } from './result.ts'
 
+const summaries = new WeakSet<RunSnapshot>()
+
+/** Whether a snapshot was made without its steps and its result. */
+export function isSummary(run: RunSnapshot): boolean {
+  return summaries.has(run)
+}
+
+/** A run without steps and result. */
+export function toSummary(view: RunView): RunSnapshot {
+  const summary = { ...toSnapshot({ ...view, journal: null, result: null }, null), steps: [] }
+  summaries.add(summary)
+  return summary
+}
+
 /** A run as users and clients see it. `execution`: where this process is advancing it, for what is in flight. */
 export function toSnapshot(view: RunView, execution: Execution | null): RunSnapshot {
   const { run, at } = view

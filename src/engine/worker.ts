@@ -50,7 +50,8 @@ export class Worker {
    * than its lease: a store that sees connections break gives up on a process sooner.
    */
   get confirmed(): boolean {
-    return this.#engine.clock.now() - this.#confirmedAt < this.#goodForMs
+    const sinceMs = this.#engine.clock.now() - this.#confirmedAt
+    return sinceMs >= 0 && sinceMs < this.#goodForMs // a clock that was set back says nothing
   }
 
   start(): void {

@@ -35,7 +35,7 @@ export async function handleRunRequest(
   const visible = await access.findRun(runs, id, context)
   if (!visible) return problem(404, 'There is no such run.')
   const timeout = Math.min(waitMs, engine.options.maxHoldMs)
-  const run = visible.endedAt ? visible : await runs.wait(id, { timeout, signal: request.signal })
+  const run = visible.endedAt ? visible : await runs.wait(id, { timeout, signal: request.signal, summary: true })
   if (!run || !(await access.canRead(run, context))) return problem(404, 'There is no such run.')
   if (!run.endedAt) return pending(run)
   const session = await engine.session()

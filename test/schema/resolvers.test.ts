@@ -104,7 +104,7 @@ describe('durableRun', () => {
     await ask(schema, durable, { maxHold: '1m' }, `{ durableRun(id: "${run.id}"${argument}) { id } }`)
     expect(durable.calls).toEqual([
       ['get', run.id],
-      ['wait', run.id, { timeout }],
+      ['wait', run.id, { timeout, summary: true }],
     ])
   })
 
@@ -126,7 +126,7 @@ describe('durableRun', () => {
     const durable = stubDurable([run])
     const request = new Request('http://localhost')
     await ask(schema, durable, {}, `{ durableRun(id: "${run.id}", wait: 1) { id } }`, { context: { request } })
-    expect(durable.calls[1]).toEqual(['wait', run.id, { timeout: 1000, signal: request.signal }])
+    expect(durable.calls[1]).toEqual(['wait', run.id, { timeout: 1000, signal: request.signal, summary: true }])
   })
 
   it.each([runId('f'), runId('b'), 'nonsense'])('is null for %s, without waiting', async (id) => {

@@ -5,6 +5,9 @@ import type { Caller } from './session.ts'
 import * as sql from './sql/claim.ts'
 import { type RunRow, toFlag, toOutcomeRecord, toRunRecord, toWaitRecord } from './sql/rows.ts'
 
+/** Of journals that one claim brings into memory; at least one run is claimed, whatever its size. */
+const MAX_BYTES = 32 * 1024 * 1024
+
 export async function claim(caller: Caller, request: ClaimRequest): Promise<ClaimReceipt> {
   const { database } = caller
   // Workers ask all the time; nothing to claim must not cost anybody the write lock.
@@ -19,7 +22,14 @@ export async function claim(caller: Caller, request: ClaimRequest): Promise<Clai
     const at = caller.now()
     const chosen = choose(database, at, request)
     if (chosen.length > 0) ensureRegistered(caller)
-    const claimed = chosen.map(({ n }) => take(caller, hint, at, n, request))
+    const claimed: Claimed[] = []
+    let bytes = 0
+    for (const { n } of chosen) {
+      if (bytes > MAX_BYTES) break // the rest is left for another claim
+      const run = take(caller, hint, at, n, request)
+      for (const { body } of run.loaded?.journal ?? []) bytes += body.length
+      claimed.push(run)
+    }
     return { at, claimed, nextDueAt: nextDueAt(database, request) }
   })
 }
