@@ -113,7 +113,7 @@ export class Worker {
 
   /** 'none': there was nothing to claim. 'failed': it is not known, try again. */
   async claimOne(runId: string, evenIfNotDue: boolean): Promise<'claimed' | 'none' | 'failed'> {
-    if (this.#claiming.has(runId) || this.#stopped) return 'failed'
+    if (this.#claiming.has(runId) || this.#stopped || !this.confirmed) return 'failed'
     this.#claiming.add(runId)
     try {
       if (!this.#engine.options.worker) await this.#session.reap()

@@ -219,5 +219,23 @@ export class World {
       const next = this.passes[index + 1]
       if (next && !this.plan.pauses) this.violations.push(...pass.divergences(next))
     }
+    if (this.violations.length === 0) this.#judgeFields()
+  }
+
+  /** Each field below one that gave a value has run its own program: none was handed another's. */
+  #judgeFields(): void {
+    const has = (scope: string): boolean => this.passes.some(({ traces }) => traces.has(scope))
+    const roots = { [this.plan.kind === 'serial' ? 'durable' : 'first']: this.plan.first, second: this.plan.second }
+    for (const [name, { value, children }] of Object.entries(roots)) {
+      if (!this.passes.some(({ traces }) => traces.get(name)?.at(-1)?.startsWith('gave '))) continue
+      const scopes = [
+        ...(value ? [`${name}.value`] : []),
+        ...children.flatMap((child) => {
+          const below = `${name}.children.[:${child.id}]`
+          return child.value ? [`${below}.before`, `${below}.value`] : [`${below}.before`]
+        }),
+      ]
+      for (const scope of scopes) if (!has(scope)) this.violations.push(`the resolver of ${scope} was never called`)
+    }
   }
 }
