@@ -149,8 +149,8 @@ function call<T>(
   return promise
 }
 
-function rejected(error: unknown): Promise<never> {
-  const promise = Promise.reject(error)
+function rejected(reason: unknown): Promise<never> {
+  const promise = Promise.reject(reason)
   promise.catch(() => {})
   return promise
 }
