@@ -142,8 +142,8 @@ export class Engine {
   }
 
   /** New steps may start: the process is not closing, and the store has heard of it lately. */
-  get mayStart(): boolean {
-    return !this.#closing && (this.#worker?.confirmed ?? true)
+  mayStart(run: Execution): boolean {
+    return !this.#closing && (this.#worker?.mayStart(run) ?? true)
   }
 
   /** A beat was confirmed again: what waited for that goes on. */
@@ -324,20 +324,20 @@ export class Engine {
   }
 
   /** Advances a run whose lease was just taken. */
-  async carryOn(claimed: Claimed): Promise<void> {
+  async carryOn(claimed: Claimed, sentAt: number): Promise<void> {
     if (this.#closing) return // it is given back with the session
     this.#tell(claimed.run.id)
     const hot = this.#operations.get(claimed.run.id)
     if (hot?.run?.state === 'parked' && hot.run.epoch === claimed.previousEpoch) {
       this.#hot.delete(hot.run)
-      hot.run.continue(claimed)
+      hot.run.continue(claimed, sentAt)
       hot.pass()
       return
     }
     hot?.run?.abandon({ kind: 'lost' })
     const loaded = claimed.loaded ?? (await this.#load(claimed.run.id))
     try {
-      if (loaded) this.#resumeCold(claimed, loaded)
+      if (loaded) this.#resumeCold(claimed, loaded, sentAt)
     } catch (error) {
       await this.#putOff(claimed, error instanceof Error ? error.message : String(error))
     }
@@ -371,7 +371,7 @@ export class Engine {
     return { input: view.input, journal: view.journal, waits: view.waits }
   }
 
-  #resumeCold({ run }: Claimed, loaded: LoadedRun): void {
+  #resumeCold({ run }: Claimed, loaded: LoadedRun, sentAt: number): void {
     const host = this.#hosts.get(run.server) ?? missingHost(run.server)
     const operation = new Operation(this, host, null, readInput(loaded.input))
     operation.restore(run)
@@ -386,6 +386,7 @@ export class Engine {
       waits: loaded.waits,
       carried: [],
     })
+    execution.leaseSeenAt = sentAt
     operation.attach(execution, run.resumeFailures)
     restoreFinished(operation, execution, loaded.journal)
     this.adopt(operation)

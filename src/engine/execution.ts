@@ -124,6 +124,8 @@ export class Execution implements Author {
   calls = 0
   epoch: number
   parkedAt = 0
+  /** When its lease was last known to be ours, on this process's clock: when what got it, or confirmed it, was sent. */
+  leaseSeenAt: number
   /** On this process's own clock: how long ago that was needs no other. */
   readonly #startedAt: number
   #created: boolean
@@ -152,6 +154,7 @@ export class Execution implements Author {
     this.beganAt = start.beganAt
     this.timeoutAt = start.timeoutAt
     this.#startedAt = engine.clock.now()
+    this.leaseSeenAt = this.#startedAt
     this.#created = start.created
     this.#len = start.journal.length
     this.pump = new Pump({
@@ -209,7 +212,7 @@ export class Execution implements Author {
    * whether the lease is still its own (I3).
    */
   whenMayStart(start: () => void): void {
-    if (this.engine.mayStart) this.whenLive(start)
+    if (this.engine.mayStart(this)) this.whenLive(start)
     else this.#whenMayStart.push(start)
   }
 
@@ -300,8 +303,9 @@ export class Execution implements Author {
   }
 
   /** A claim under the epoch that this was parked with: the promises go on where they were. */
-  continue(claimed: Claimed): void {
+  continue(claimed: Claimed, claimedAt: number): void {
     this.epoch = claimed.run.epoch
+    this.leaseSeenAt = claimedAt
     this.#seq = 0
     this.#setState('live')
     this.#armTimeout()

@@ -37,11 +37,14 @@ export class Worker {
   #next: { timer: Timer; at: number } | null = null
   #confirmedAt: number
   #goodForMs: number
+  /** Ever since, the store has heard from this process in time. A lease from before that may be somebody else's by now. */
+  #intactSince: number
 
   constructor(engine: Engine, session: StoreSession) {
     this.#engine = engine
     this.#session = session
     this.#confirmedAt = engine.clock.now()
+    this.#intactSince = engine.clock.now()
     this.#goodForMs = Math.min(FIRST_BEAT_WITHIN_MS, engine.options.leaseMs)
   }
 
@@ -52,6 +55,14 @@ export class Worker {
   get confirmed(): boolean {
     const sinceMs = this.#engine.clock.now() - this.#confirmedAt
     return sinceMs >= 0 && sinceMs < this.#goodForMs // a clock that was set back says nothing
+  }
+
+  /**
+   * Whether a run may start a step. An answer that was on its way while this process was stopped gives it a lease that
+   * others may have taken meanwhile: after such a gap, each lease has to be seen in a beat first (I2).
+   */
+  mayStart({ leaseSeenAt }: Execution): boolean {
+    return this.confirmed && leaseSeenAt >= this.#intactSince
   }
 
   start(): void {
@@ -118,9 +129,10 @@ export class Worker {
     try {
       if (!this.#engine.options.worker) await this.#session.reap()
       const { hotEpochs: hot, readyServers: servers } = this.#engine
+      const sentAt = this.#engine.clock.now()
       const receipt = await this.#session.claim({ limit: 1, runId, evenIfNotDue, hot, servers })
       this.#engine.onStoreTime(receipt.at)
-      for (const claimed of receipt.claimed) await this.#engine.carryOn(claimed)
+      for (const claimed of receipt.claimed) await this.#engine.carryOn(claimed, sentAt)
       return receipt.claimed.length > 0 ? 'claimed' : 'none'
     } catch (error) {
       this.#warn('A run could not be claimed.', error)
@@ -155,12 +167,13 @@ export class Worker {
     this.#full = limit <= 0
     if (this.#full) return
     const { hotEpochs: hot, readyServers: servers } = this.#engine
+    const sentAt = this.#engine.clock.now()
     const receipt = await this.#session.claim({ limit, hot, servers })
     this.#engine.onStoreTime(receipt.at)
     for (const claimed of receipt.claimed) {
       this.#carried.add(claimed.run.id)
       try {
-        await this.#engine.carryOn(claimed)
+        await this.#engine.carryOn(claimed, sentAt)
       } catch (error) {
         this.#warn('A run could not be carried on.', error) // it is a stray now, and given back by a beat
       }
@@ -174,12 +187,14 @@ export class Worker {
     const sentAt = this.#engine.clock.now()
     const leases = this.#leases()
     const receipt = await this.#session.beat()
+    const now = this.#engine.clock.now()
+    if (!this.confirmed) this.#intactSince = now
     // Not when the answer is read: a process that was stopped meanwhile would trust a lease that has run out.
     this.#confirmedAt = sentAt
     this.#goodForMs = receipt.goodForMs
     this.#engine.onStoreTime(receipt.at)
     // First of all: what was taken over must not start anything more (I2).
-    dropLost(leases, receipt)
+    dropLost(leases, receipt, now)
     if (this.confirmed) this.#engine.onConfirmed()
     await this.#reconcile(receipt)
   }
@@ -256,11 +271,12 @@ export class Worker {
 }
 
 /** Executions that go on here although the run is not held any more: it was cancelled or taken over elsewhere. */
-function dropLost(leases: ReadonlyMap<Execution, number>, { held }: BeatReceipt): void {
+function dropLost(leases: ReadonlyMap<Execution, number>, { held }: BeatReceipt, now: number): void {
   const epochs = new Map(held.map(({ runId, epoch }) => [runId, epoch]))
   for (const [run, epoch] of leases) {
     // Another epoch: it was given back and claimed again while the beat was under way.
-    if (run.state !== 'live' || run.epoch !== epoch || epochs.get(run.runId) === epoch) continue
-    run.abandon({ kind: 'lost' })
+    if (run.state !== 'live' || run.epoch !== epoch) continue
+    if (epochs.get(run.runId) === epoch) run.leaseSeenAt = now
+    else run.abandon({ kind: 'lost' })
   }
 }

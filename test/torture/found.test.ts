@@ -26,7 +26,7 @@ function serve(store: Store, clock: TestClock, log: string[] = []) {
   const schema = createSchema<DurableContext>({
     typeDefs: [
       durableTypeDefs,
-      'type Query { ok: Boolean } type Mutation { fail: String approve: String nap: String }',
+      'type Query { ok: Boolean } type Mutation { fail: String approve: String nap: String get: String }',
     ],
     resolvers: {
       Mutation: {
@@ -34,6 +34,7 @@ function serve(store: Store, clock: TestClock, log: string[] = []) {
           await step.run('try', () => 1)
           throw new GraphQLError('Refused.')
         },
+        get: (_root, _args, { step }) => step.run('get', () => void log.push('get')),
         nap: async (_root, _args, { step }) => {
           await step.sleep('nap', '5s')
           return step.run('get up', () => void log.push('get up'))
@@ -145,5 +146,50 @@ describe('the campaign found that', () => {
     await clock.advance('2s')
     expect(log).toEqual(['get up'])
     expect((await durable.runs.get(extensions?.runId ?? ''))?.status).toBe('COMPLETED')
+  })
+
+  it('a process that was stopped while its first commit was on its way started a step of a run that was gone (I2)', async () => {
+    const clock = createTestClock()
+    const log: string[] = []
+    const store = memoryStore()
+    let stopped = false
+    let deliver = (): void => {}
+    const delivered = new Promise<void>((resolve) => (deliver = resolve))
+    const stoppable: Store = {
+      name: 'stoppable',
+      connect: async (options) => {
+        const session = await store.connect(options)
+        return {
+          ...session,
+          commit: async (batch) => {
+            const receipt = await session.commit(batch)
+            if (batch.some(({ create }) => create)) await delivered
+            return receipt
+          },
+          beat: async () => {
+            if (stopped) throw new StoreError('transient', 'Nothing of it happens.')
+            const receipt = await session.beat()
+            // The answer that was waiting all the while is read before that of the beat.
+            deliver()
+            await new Promise((resolve) => setImmediate(resolve))
+            return receipt
+          },
+        }
+      },
+    }
+    const { post } = serve(stoppable, clock, log)
+    stopped = true
+    const answer = post('mutation { get }')
+    await clock.advance('20s')
+    const other = await store.connect({ processId: 'other', leaseMs: 15_000, clock })
+    expect(await other.reap()).toBe(1)
+    expect((await other.claim({ limit: 1, servers: ['default'] })).claimed).toHaveLength(1)
+    stopped = false
+    await clock.advance('4s')
+    expect(log).toEqual([])
+    await other.close()
+    await clock.advance('10s')
+    expect(log).toEqual(['get']) // given back, and claimed
+    await answer
   })
 })
