@@ -63,6 +63,8 @@ const yoga = createYoga({
 })
 
 const server = role === 'server' ? createServer(yoga) : null
+// Before it says that it is ready: it may be told to close at once.
+process.once('SIGTERM', () => void close())
 if (server) {
   server.listen(0, '127.0.0.1', () => {
     const { port } = server.address() as AddressInfo // it listens on a port, not on a pipe
@@ -93,4 +95,3 @@ async function close(): Promise<void> {
   process.off('disconnect', orphaned)
   process.disconnect()
 }
-process.once('SIGTERM', () => void close())
