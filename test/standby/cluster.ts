@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { chownSync, cpSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join, relative } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { Client } from 'pg'
 import { query, sleep, startPostgres } from '../support/postgres.ts'
 
@@ -74,7 +74,8 @@ export async function startCluster({ synchronous }: { readonly synchronous: bool
     },
     async dispose() {
       await end(standby)
-      await primary.dispose().catch(() => {}) // it was killed
+      // It was killed, perhaps, and then there is nothing to stop.
+      await primary.dispose().catch(() => rmSync(dirname(data), { recursive: true, force: true }))
       rmSync(directory, { recursive: true })
     },
   }
