@@ -57,7 +57,6 @@ async function writeRun(store: Store, runId: string, steps: number): Promise<voi
       create: { ...create, input, idempotency: null },
       outcomes,
       opens: [],
-      closes: [],
       next: { kind: 'park', wakeInMs: null },
     },
   ])

@@ -7,7 +7,7 @@ export type Fact =
   | ({ readonly kind: 'begin' } & Effect)
   | ({ readonly kind: 'end' } & Effect)
   | { readonly kind: 'connected'; readonly life: string; readonly processId: string }
-  /** The store gave it the lease. `takeovers`: deaths of holders since the run's last outcome. */
+  /** The store gave it the lease. `takeovers`: deaths of holders since the run last got on. */
   | {
       readonly kind: 'claimed'
       readonly life: string

@@ -10,26 +10,22 @@ export interface Recoveries {
 
 /**
  * From the kill, or the freeze, of a run's holder to the claim by which another process goes on with it. The store
- * counts such takeovers itself, which tells them from other claims.
+ * counts such takeovers itself, until the run gets on, which tells them from other claims.
  */
 export function measureRecoveries(entries: readonly Entry[], after: 'kill' | 'freeze'): Recoveries {
   const happenedAt = new Map<string, number>()
   const holders = new Map<string, string>()
-  const takeovers = new Map<string, number>()
   const durations: number[] = []
   for (const entry of entries) {
     if (entry.kind === 'disruption' && entry.what === after && entry.phase === 'begin' && entry.life !== null) {
       happenedAt.set(entry.life, entry.t)
     } else if (entry.kind === 'committed') {
       if (entry.created) holders.set(entry.runId, entry.life)
-      if (entry.outcomes.length > 0) takeovers.delete(entry.runId)
     } else if (entry.kind === 'claimed') {
       const { runId, life, t } = entry
       const holder = holders.get(runId)
       const at = happenedAt.get(holder ?? '')
-      const isTakeover = entry.takeovers > (takeovers.get(runId) ?? 0)
-      if (isTakeover && at !== undefined && holder !== life) durations.push(t - at)
-      takeovers.set(runId, entry.takeovers)
+      if (entry.takeovers > 0 && at !== undefined && holder !== life) durations.push(t - at)
       holders.set(runId, life)
     }
   }

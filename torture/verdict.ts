@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
+import { MAX_TAKEOVERS } from '../src/engine/takeovers.ts'
 import type { Experience } from './clients.ts'
 import type { Entry } from './facts.ts'
 import type { Evidence } from './evidence.ts'
@@ -56,22 +57,19 @@ async function judgeClients(evidence: Evidence, experiences: readonly Experience
   return found
 }
 
-/** As many holders in a row as the engine takes before it holds the run itself responsible. */
-const DEATHS = 5
-
 /** Given up as what kills its processes: not wrong, where the campaign has killed that many, one after the other. */
 export function isGivenUp({ run, result }: EndedRun, entries: readonly Entry[]): boolean {
-  if (result.errors?.[0]?.extensions?.code !== 'DURABLE_RESUME_FAILED' || run.takeovers < DEATHS) return false
+  if (result.errors?.[0]?.extensions?.code !== 'DURABLE_RESUME_FAILED' || run.takeovers < MAX_TAKEOVERS) return false
   const own = entries.filter((entry) => 'runId' in entry && entry.runId === run.id)
   const claims = own.filter((entry) => entry.kind === 'claimed')
   const created = own.filter((entry) => entry.kind === 'committed' && entry.created)
-  const holders = [...created, ...claims].slice(0, -1).slice(-DEATHS)
+  const holders = [...created, ...claims].slice(0, -1).slice(-MAX_TAKEOVERS)
   const lost = holders.filter(({ life, t }) =>
     entries.some(
       (each) => each.kind === 'disruption' && each.phase === 'end' && each.t >= t && (each.life ?? life) === life,
     ),
   )
-  return lost.length === DEATHS
+  return lost.length === MAX_TAKEOVERS
 }
 
 async function judgeEvents(evidence: Evidence, { plan, sent }: Experience, ended: EndedRun): Promise<string[]> {

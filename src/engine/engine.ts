@@ -25,6 +25,7 @@ import type { RunInput } from './operation.ts'
 import type { EngineOptions } from './options.ts'
 import { outsideOfRequests } from './pump.ts'
 import { mayBeKeyed, restoreFinished } from './serial.ts'
+import { MAX_TAKEOVERS, SUSPECTS } from './takeovers.ts'
 import { toJson } from './waits.ts'
 import { Worker } from './worker.ts'
 import { asStoreError, Writer } from './writer.ts'
@@ -39,7 +40,7 @@ export const resuming = new AsyncLocalStorage<Operation>()
 export class Engine {
   readonly clock: Clock
   readonly options: EngineOptions
-  readonly processId: string
+  readonly #processId: string
   readonly #store: Store
   readonly #hosts = new Map<string, Host>()
   /** Operations whose run this process holds, or keeps hot. */
@@ -63,7 +64,7 @@ export class Engine {
     this.#store = store
     this.options = options
     this.clock = clock
-    this.processId = `proc_${clock.randomId()}`
+    this.#processId = `proc_${clock.randomId()}`
     // What is committed before the store has opened waits for that.
     this.writer = new Writer(() => this.#connected(), clock, Math.max(options.holdMs, MIN_PATIENCE_MS))
     this.#hot = new HotCache(clock, options.hotRuns, options.hotTtlMs, (execution) =>
@@ -85,7 +86,8 @@ export class Engine {
   async #start(): Promise<void> {
     const { leaseMs } = this.options
     if (this.#isOver) throw closed()
-    const session = await this.#store.connect({ processId: this.processId, leaseMs, clock: this.clock })
+    const identity = { processId: this.#processId, leaseMs, clock: this.clock }
+    const session = await this.#store.connect({ ...identity, suspects: SUSPECTS })
     if (this.#isOver) {
       await session.close()
       throw closed()
@@ -123,11 +125,6 @@ export class Engine {
       (error: unknown) =>
         this.options.warn('A server cannot resume runs.', { server: host.name, error: String(error) }),
     )
-  }
-
-  removeHost(name: string): void {
-    this.#hosts.delete(name)
-    this.#readyHosts.delete(name)
   }
 
   readonly #readyHosts = new Set<string>()
@@ -193,7 +190,7 @@ export class Engine {
     await this.#until((run) => !run.busy, running, giveUpAt)
     for (const run of running) {
       run.waits.registerAll()
-      run.park(0)
+      run.giveBack(0)
     }
     // Steps that outlive their time are aborted below; whoever takes a run over runs them again, under the same key.
     const parkedBy = Math.max(giveUpAt, this.clock.now() + PARTING_MS)
@@ -258,6 +255,11 @@ export class Engine {
 
   get operations(): ReadonlyMap<string, Operation> {
     return this.#operations
+  }
+
+  /** Parked runs stay in memory, and are carried on from there when they are due. */
+  get keepsParked(): boolean {
+    return this.options.worker !== null && this.options.hotRuns > 0
   }
 
   get hotEpochs(): ReadonlyMap<string, number> {
@@ -356,7 +358,6 @@ export class Engine {
         create: null,
         outcomes: [],
         opens: [],
-        closes: [],
         next: { kind: 'park', wakeInMs: this.resumeDelayMs(failures) },
         resumeFailures: failures,
         note: reason,
@@ -520,8 +521,6 @@ const CLOSE_POLL_MS = 10
 /** What a store gets to take the last commits when the steps have used up the time for closing. */
 const PARTING_MS = 500
 const RECLAIM_POLL_MS = 50
-/** Deaths in a row of whoever holds a run, without progress, before it counts as what kills them. */
-const MAX_TAKEOVERS = 5
 
 function readInput(encoded: string): RunInput {
   return decode(encoded) as RunInput // written by Operation

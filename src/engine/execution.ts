@@ -89,8 +89,8 @@ export interface NewOutcome {
 interface Pending {
   outcomes: Outcome[]
   opens: NewWait[]
-  closes: string[]
   next: NextState
+  takeovers?: number
   resumeFailures?: number
   note?: string | null
   done: (() => void)[]
@@ -332,12 +332,16 @@ export class Execution implements Author {
     for (const start of this.#whenMayStart.splice(0)) this.whenMayStart(start)
   }
 
-  /** Gives the lease back. `wakeInMs` overrides when the run is due again. */
-  park(wakeInMs: number | null, extra: { resumeFailures?: number; note?: string } = {}): void {
+  /** Gives the lease back before the run has come to its next wait: anybody may go on with it in `wakeInMs`. */
+  giveBack(wakeInMs: number, why: { resumeFailures?: number; note?: string } = {}): void {
     if (this.#state !== 'live') return
+    Object.assign(this.#pending, why)
+    this.#commitPark({ kind: 'park', wakeInMs })
+  }
+
+  #commitPark(next: NextState): void {
     this.#setState('parking')
-    this.#pending.next = { kind: 'park', wakeInMs }
-    Object.assign(this.#pending, extra)
+    this.#pending.next = next
     this.engine.writer.write(this)
   }
 
@@ -356,7 +360,8 @@ export class Execution implements Author {
     const wakeAt = this.waits.nextAt
     const wakeInMs = wakeAt === null ? null : Math.max(0, wakeAt - this.engine.storeNow())
     if (wakeInMs !== null && wakeInMs < PARK_AFTER_MS) return
-    this.park(wakeInMs)
+    this.#pending.takeovers = 0 // it has got as far as it can: nobody died of it
+    this.#commitPark({ kind: 'park', wakeInMs, keeps: this.engine.keepsParked })
   }
 
   /** Whatever such a field awaits: when it wants to go on, the run is claimed again. */
@@ -387,8 +392,8 @@ export class Execution implements Author {
       create: this.#created ? null : this.#newRun(),
       outcomes: pending.outcomes,
       opens: pending.opens,
-      closes: pending.closes,
       next: pending.next,
+      ...(pending.takeovers !== undefined && { takeovers: pending.takeovers }),
       ...(pending.resumeFailures !== undefined && { resumeFailures: pending.resumeFailures }),
       ...(pending.note !== undefined && { note: pending.note }),
     }
@@ -543,14 +548,13 @@ const BUSY_GRACE_MS = 30_000
 const RECHECK_MS = 500
 
 function emptyPending(): Pending {
-  return { outcomes: [], opens: [], closes: [], next: { kind: 'hold' }, done: [] }
+  return { outcomes: [], opens: [], next: { kind: 'hold' }, done: [] }
 }
 
 function isFull(pending: Pending): boolean {
   return (
     pending.outcomes.length > 0 ||
     pending.opens.length > 0 ||
-    pending.closes.length > 0 ||
     pending.next.kind !== 'hold' ||
     pending.note !== undefined ||
     pending.done.length > 0

@@ -500,7 +500,7 @@ export class Operation implements ExecutionOwner {
     const delayMs = this.engine.resumeDelayMs(failures)
     // With a step under way the lease cannot be given back: somebody else would run it beside this one.
     if (execution.attempts.size > 0) this.#nextPass = this.engine.clock.setTimeout(() => this.pass(), delayMs)
-    else execution.park(delayMs, { resumeFailures: failures, note: reason })
+    else execution.giveBack(delayMs, { resumeFailures: failures, note: reason })
   }
 }
 

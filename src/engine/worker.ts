@@ -1,8 +1,9 @@
 import type { Timer } from '../core/clock.ts'
-import type { BeatReceipt, StoreSession } from '../store/store.ts'
+import type { BeatReceipt, Claimed, ClaimRequest, StoreSession } from '../store/store.ts'
 import type { Engine } from './engine.ts'
 import type { Execution } from './execution.ts'
 import { outsideOfRequests } from './pump.ts'
+import { MAX_SUSPECTS, SUSPECTS } from './takeovers.ts'
 
 /** How often a process says that it is alive; a lease covers many beats. */
 const MAX_BEAT_MS = 500
@@ -15,6 +16,8 @@ const PRUNE_MS = 10 * 60_000
 const RELEASE_SEQ = 2 ** 31 - 1
 /** Whatever made a process give a run up may still be so. */
 const STRAY_DELAY_MS = 1000
+/** How long others leave a run that is due to the process that has it in memory: going on there costs no replay. */
+const PREFER_MS = 200
 
 /**
  * Claims runs that are due and hands them to the engine; says that the process is alive; frees the runs of processes
@@ -27,6 +30,8 @@ export class Worker {
   readonly #claiming = new Set<string>()
   /** Runs that this worker carries on: they take up its concurrency. */
   readonly #carried = new Set<string>()
+  /** Runs held here that may be what killed their holders. */
+  readonly #suspects = new Set<string>()
   /** Held runs that nobody here knew at the last beat: (run, epoch). */
   #strays = new Set<string>()
   /** As many runs are carried on as may be. */
@@ -108,17 +113,19 @@ export class Worker {
 
   /** An execution was parked or is over: there may be room for another. */
   onReleased(): void {
+    const suspects = this.#suspects.size
     this.#dropReleased()
-    if (this.#full) {
-      this.#full = false
-      this.wake()
-    }
+    if (!this.#full && this.#suspects.size === suspects) return
+    this.#full = false
+    this.wake()
   }
 
   #dropReleased(): void {
-    for (const runId of this.#carried) {
-      const state = this.#engine.find(runId)?.run?.state
-      if (state === undefined || state === 'over' || state === 'parked') this.#carried.delete(runId)
+    for (const runs of [this.#carried, this.#suspects]) {
+      for (const runId of runs) {
+        const state = this.#engine.find(runId)?.run?.state
+        if (state === undefined || state === 'over' || state === 'parked') runs.delete(runId)
+      }
     }
   }
 
@@ -128,11 +135,10 @@ export class Worker {
     this.#claiming.add(runId)
     try {
       if (!this.#engine.options.worker) await this.#session.reap()
-      const { hotEpochs: hot, readyServers: servers } = this.#engine
       const sentAt = this.#engine.clock.now()
-      const receipt = await this.#session.claim({ limit: 1, runId, evenIfNotDue, hot, servers })
+      const receipt = await this.#session.claim({ ...this.#claimer(), limit: 1, runId, evenIfNotDue })
       this.#engine.onStoreTime(receipt.at)
-      for (const claimed of receipt.claimed) await this.#engine.carryOn(claimed, sentAt)
+      for (const claimed of receipt.claimed) await this.#carryOn(claimed, sentAt)
       return receipt.claimed.length > 0 ? 'claimed' : 'none'
     } catch (error) {
       this.#warn('A run could not be claimed.', error)
@@ -166,14 +172,13 @@ export class Worker {
     const limit = worker.concurrency - this.#carried.size
     this.#full = limit <= 0
     if (this.#full) return
-    const { hotEpochs: hot, readyServers: servers } = this.#engine
     const sentAt = this.#engine.clock.now()
-    const receipt = await this.#session.claim({ limit, hot, servers })
+    const receipt = await this.#session.claim({ ...this.#claimer(), limit })
     this.#engine.onStoreTime(receipt.at)
     for (const claimed of receipt.claimed) {
       this.#carried.add(claimed.run.id)
       try {
-        await this.#engine.carryOn(claimed, sentAt)
+        await this.#carryOn(claimed, sentAt)
       } catch (error) {
         this.#warn('A run could not be carried on.', error) // it is a stray now, and given back by a beat
       }
@@ -181,6 +186,16 @@ export class Worker {
     if (receipt.claimed.length === limit) this.#again = true
     const nextInMs = receipt.nextDueAt === null ? pollMs : Math.max(0, receipt.nextDueAt - receipt.at)
     this.wakeIn(Math.min(pollMs, nextInMs))
+  }
+
+  #claimer(): Omit<ClaimRequest, 'limit'> {
+    const { hotEpochs: hot, readyServers: servers } = this.#engine
+    return { hot, servers, preferMs: PREFER_MS, suspects: Math.max(0, MAX_SUSPECTS - this.#suspects.size) }
+  }
+
+  #carryOn(claimed: Claimed, sentAt: number): Promise<void> {
+    if (claimed.run.takeovers >= SUSPECTS.from) this.#suspects.add(claimed.run.id)
+    return this.#engine.carryOn(claimed, sentAt)
   }
 
   async #beat(): Promise<void> {
@@ -233,7 +248,6 @@ export class Worker {
         create: null,
         outcomes: [],
         opens: [],
-        closes: [],
         next: { kind: 'park', wakeInMs: STRAY_DELAY_MS },
         note: 'The process that held this run gave it up.',
       },

@@ -26,6 +26,19 @@ export interface ConnectOptions {
   readonly leaseMs: number
   /** Embedded stores take their time from it; servers use their own. */
   readonly clock: Clock
+  /** Absent: no run is ever a suspect. */
+  readonly suspects?: SuspectPolicy
+}
+
+/**
+ * A run whose holders died again and again, with no outcome in between, is a suspect: it may be what kills them. When a
+ * process dies that held suspects, only they count a takeover: what was held beside them is presumed innocent.
+ */
+export interface SuspectPolicy {
+  /** So many takeovers make a suspect. */
+  readonly from: number
+  /** What it waits for before it may be claimed again; twice as long with each further takeover. */
+  readonly delayMs: number
 }
 
 export interface StoreSession {
@@ -67,7 +80,8 @@ export interface StoreSession {
 
   /**
    * Finds processes that are dead (their lease has run out, or the store can tell sooner), and makes the runs they
-   * held due now: holder null, status `suspended`, `takeovers` one higher. Answers how many runs that were.
+   * held due now, suspects after their delay: holder null, status `suspended`, `takeovers` one higher (see
+   * `SuspectPolicy`). Answers how many runs that were.
    */
   reap(): Promise<number>
 
@@ -110,6 +124,8 @@ export interface RunRecord {
   readonly dueAt: number | null
   /** A signal came that no claim has seen yet. */
   readonly signalled: boolean
+  /** The process that parked it and keeps it in memory, as far as that said so. */
+  readonly keptBy: string | null
   readonly server: string
   readonly operationName: string | null
   readonly owner: string | null
@@ -120,7 +136,7 @@ export interface RunRecord {
   readonly updatedAt: number
   readonly endedAt: number | null
   readonly timeoutAt: number | null
-  /** How often its holder died since it last committed an outcome. */
+  /** How often its holder died since it last got on: committed an outcome, or what `RunCommit.takeovers` said. */
   readonly takeovers: number
   /** Passes in a row that did not reach the operation. */
   readonly resumeFailures: number
@@ -183,8 +199,6 @@ export interface NewWait {
   readonly forMs: number | null
   /** Attempts made so far (RETRY). */
   readonly attempts: number
-  /** Keeps the `since` and `until` of a wait that already stands under this key. */
-  readonly keep?: boolean
 }
 
 export interface WaitRecord {
@@ -207,8 +221,11 @@ export interface RunEnding {
 /** What becomes of the lease with this commit. */
 export type NextState =
   | { readonly kind: 'hold' }
-  /** Due in `wakeInMs`, or now if the run was signalled; null: when signalled only. */
-  | { readonly kind: 'park'; readonly wakeInMs: number | null }
+  /**
+   * Due in `wakeInMs`, or now if the run was signalled; null: when signalled only. `keeps`: this process keeps the run
+   * in memory, and others leave it to it for a moment (`preferMs` of a claim).
+   */
+  | { readonly kind: 'park'; readonly wakeInMs: number | null; readonly keeps?: boolean }
   | { readonly kind: 'end'; readonly ending: RunEnding }
 
 export interface RunCommit {
@@ -222,11 +239,11 @@ export interface RunCommit {
   /** The run's first commit carries it; its epoch is then 1. */
   readonly create: NewRun | null
   readonly outcomes: readonly Outcome[]
+  /** An outcome closes the wait of its own key by itself. */
   readonly opens: readonly NewWait[]
-  /** Keys of waits that are over; an outcome closes the wait of its own key by itself. */
-  readonly closes: readonly string[]
   readonly next: NextState
-  /** Where present, replaces the record's values. Outcomes reset `takeovers` by themselves. */
+  /** Where present, these replace the record's values. Outcomes reset `takeovers` by themselves. */
+  readonly takeovers?: number
   readonly resumeFailures?: number
   readonly note?: string | null
 }
@@ -249,8 +266,12 @@ export interface ClaimRequest {
   readonly limit: number
   /** Claims this run only. */
   readonly runId?: string
-  /** With `runId`: also if it is parked and not due. Never if somebody alive holds it. */
+  /** With `runId`: also if it is parked and not due, or a suspect. Never if somebody alive holds it. */
   readonly evenIfNotDue?: boolean
+  /** Leaves a run that another process keeps in memory to that process for so long after it became due. Default 0. */
+  readonly preferMs?: number
+  /** Takes so many suspects at most. Default: any number. */
+  readonly suspects?: number
   /** Runs of these servers only, also in `nextDueAt`; absent: of any. */
   readonly servers?: readonly string[]
   /** Runs that are suspended in memory here, with the epoch they were parked under: their journals are not loaded. */
@@ -274,7 +295,10 @@ export interface LoadedRun {
 export interface ClaimReceipt {
   readonly at: number
   readonly claimed: readonly Claimed[]
-  /** When the next run that was not claimed becomes due; null where none will by itself. */
+  /**
+   * When to look again: nothing that was not claimed, and that such a request may take, becomes due before. Null where
+   * nothing will by itself.
+   */
   readonly nextDueAt: number | null
 }
 
@@ -350,6 +374,9 @@ export type StoreHint =
   | { readonly kind: 'ended'; readonly runId: string }
   /** Another process wrote something. */
   | { readonly kind: 'changed' }
+
+/** For drivers: what it means to connect without a policy. */
+export const NO_SUSPECTS: SuspectPolicy = { from: 2 ** 31 - 1, delayMs: 0 }
 
 export function isEnded(status: RunStatus): status is EndStatus {
   return status === 'completed' || status === 'failed' || status === 'cancelled'

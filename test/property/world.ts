@@ -130,7 +130,7 @@ export class World {
     }
     const outcomes = journal ?? []
     const next = { kind: 'park', wakeInMs: 0 } as const
-    await observer.commit([{ runId, epoch: 1, seq: 1, create, outcomes, opens: [], closes: [], next }])
+    await observer.commit([{ runId, epoch: 1, seq: 1, create, outcomes, opens: [], next }])
     this.runId = runId
     for (const { key } of outcomes) this.committed.add(key)
     this.idempotencyKeys.clear()

@@ -52,7 +52,7 @@ describe('memoryStore', () => {
     await session.commit([commit('run', 1)])
     const before = await session.read('run', { journal: true })
     failing = 'before commit'
-    const part: RunCommit = { ...commit('run', 2), create: null, outcomes: [outcome], closes: ['w'], note: 'new' }
+    const part: RunCommit = { ...commit('run', 2), create: null, outcomes: [outcome], note: 'new' }
     await expect(session.commit([part, commit('other', 1)])).rejects.toMatchObject({ kind: 'transient' })
     expect(await session.read('run', { journal: true })).toEqual(before)
     expect(await session.read('other')).toBeNull()
@@ -93,5 +93,5 @@ function commit(runId: string, seq: number): RunCommit {
     input: '',
   }
   const opens = [{ key: 'w', kind: 'SLEEP', seq: 0, event: null, match: null, forMs: null, attempts: 0 }] as const
-  return { runId, epoch: 1, seq, create, outcomes: [], opens, closes: [], next: { kind: 'hold' } }
+  return { runId, epoch: 1, seq, create, outcomes: [], opens, next: { kind: 'hold' } }
 }

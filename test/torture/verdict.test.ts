@@ -77,6 +77,7 @@ function aNap(): Case {
     len: 3,
     dueAt: null,
     signalled: false,
+    keptBy: null,
     server: 'default',
     operationName: 'Nap',
     owner: null,

@@ -6,27 +6,41 @@ import type { Caller } from './session.ts'
 
 export function claim(caller: Caller, request: ClaimRequest): ClaimReceipt {
   const at = caller.now()
-  const candidates = chooseRuns(caller, at, request)
-  const claimed = candidates.length === 0 ? [] : take(caller, at, candidates, request)
-  return { at, claimed, nextDueAt: nextDueAt(caller, request) }
+  const chosen = request.limit <= 0 ? [] : chooseRuns(caller, at, request)
+  const claimed = chosen.length === 0 ? [] : take(caller, at, chosen, request)
+  const suspects = (request.suspects ?? Infinity) - chosen.filter((entry) => isSuspect(caller, entry)).length
+  return { at, claimed, nextDueAt: nextDueAt(caller, { ...request, suspects }) }
 }
 
-/** Only parked runs have a due time: neither held nor ended ones are ever found by it. */
 function chooseRuns(caller: Caller, at: number, request: ClaimRequest): RunEntry[] {
-  const { limit, runId, evenIfNotDue } = request
-  if (limit <= 0) return []
-  const isDue = ({ record }: RunEntry): boolean => record.dueAt !== null && record.dueAt <= at
-  if (runId === undefined) {
-    const due = [...caller.database.runs.values()].filter((entry) => isDue(entry) && isServed(entry, request))
-    return due.toSorted((one, other) => Number(one.record.dueAt) - Number(other.record.dueAt)).slice(0, limit)
-  }
-  const named = caller.database.runs.get(runId)
-  if (!named || !isServed(named, request) || named.record.holder !== null || named.record.endedAt !== null) return []
-  return evenIfNotDue || isDue(named) ? [named] : []
+  const { limit, runId, evenIfNotDue, suspects = Infinity } = request
+  const named = runId === undefined ? undefined : caller.database.runs.get(runId)
+  if (runId !== undefined && evenIfNotDue) return named && isParked(named) && isServed(named, request) ? [named] : []
+  const entries = runId === undefined ? [...caller.database.runs.values()] : named ? [named] : []
+  const due = entries
+    .filter((entry) => (claimableAt(caller, entry, request) ?? Infinity) <= at)
+    .toSorted((one, other) => Number(one.record.dueAt) - Number(other.record.dueAt))
+  const allowed = new Set(due.filter((entry) => isSuspect(caller, entry)).slice(0, suspects))
+  return due.filter((entry) => allowed.has(entry) || !isSuspect(caller, entry)).slice(0, limit)
+}
+
+function isParked({ record }: RunEntry): boolean {
+  return record.holder === null && record.endedAt === null
 }
 
 function isServed({ record }: RunEntry, { servers }: ClaimRequest): boolean {
   return servers === undefined || servers.includes(record.server)
+}
+
+function isSuspect({ suspects }: Caller, { record }: RunEntry): boolean {
+  return record.takeovers >= suspects.from
+}
+
+/** Only parked runs have a due time: neither held nor ended ones are ever found by it. */
+function claimableAt(caller: Caller, entry: RunEntry, request: ClaimRequest): number | null {
+  const { dueAt, keptBy } = entry.record
+  if (dueAt === null || !isServed(entry, request)) return null
+  return keptBy === null || keptBy === caller.processId ? dueAt : dueAt + (request.preferMs ?? 0)
 }
 
 function take(caller: Caller, at: number, entries: readonly RunEntry[], { hot }: ClaimRequest): Claimed[] {
@@ -37,6 +51,7 @@ function take(caller: Caller, at: number, entries: readonly RunEntry[], { hot }:
       tx.touch(entry)
       update(entry, at, {
         holder: caller.processId,
+        keptBy: null,
         epoch: previousEpoch + 1,
         status: 'running',
         dueAt: null,
@@ -59,9 +74,9 @@ function load(entry: RunEntry): LoadedRun {
 function nextDueAt(caller: Caller, request: ClaimRequest): number | null {
   let next: number | null = null
   for (const entry of caller.database.runs.values()) {
-    const { record } = entry
-    if (!isServed(entry, request)) continue
-    if (record.dueAt !== null && (next === null || record.dueAt < next)) next = record.dueAt
+    if (request.suspects === 0 && isSuspect(caller, entry)) continue
+    const claimable = claimableAt(caller, entry, request)
+    if (claimable !== null && (next === null || claimable < next)) next = claimable
   }
   return next
 }

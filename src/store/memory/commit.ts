@@ -42,16 +42,16 @@ function commitPart(caller: Caller, tx: Transaction, at: number, part: RunCommit
   const entry = existing ?? create(caller, tx, at, part.runId, part.epoch, part.create as NewRun) // null was refused
   tx.touch(entry)
   openWaits(entry, at, part.opens)
-  for (const key of part.closes) entry.waits.delete(key)
   appendOutcomes(entry, tx, at, part)
   entry.lastCommit = { by: caller.processId, epoch: part.epoch, seq: part.seq }
   update(entry, at, {
     len: entry.journal.size,
+    ...(part.takeovers !== undefined && { takeovers: part.takeovers }),
     ...(part.outcomes.length > 0 && { takeovers: 0 }),
     ...(part.resumeFailures !== undefined && { resumeFailures: part.resumeFailures }),
     ...(part.note !== undefined && { note: part.note }),
   })
-  advance(entry, tx, at, part.next)
+  advance(caller, entry, tx, at, part.next)
   return entry.record
 }
 
@@ -83,6 +83,7 @@ function create(caller: Caller, tx: Transaction, at: number, id: string, epoch: 
       len: 0,
       dueAt: null,
       signalled: false,
+      keptBy: null,
       server: run.server,
       operationName: run.operationName,
       owner: run.owner,
@@ -114,14 +115,9 @@ function create(caller: Caller, tx: Transaction, at: number, id: string, epoch: 
 }
 
 function openWaits(entry: RunEntry, at: number, opens: readonly NewWait[]): void {
-  for (const { forMs, keep, ...wait } of opens) {
-    const standing = keep ? entry.waits.get(wait.key) : undefined
+  for (const { forMs, ...wait } of opens) {
     if (wait.match !== null) JSON.parse(wait.match) // a pattern that can't be read would break every later `send`
-    entry.waits.set(wait.key, {
-      ...wait,
-      since: standing?.since ?? at,
-      until: standing ? standing.until : forMs === null ? null : at + forMs,
-    })
+    entry.waits.set(wait.key, { ...wait, since: at, until: forMs === null ? null : at + forMs })
   }
 }
 
@@ -143,14 +139,14 @@ function appendOutcomes(entry: RunEntry, tx: Transaction, at: number, { runId, o
   }
 }
 
-function advance(entry: RunEntry, tx: Transaction, at: number, next: NextState): void {
+function advance(caller: Caller, entry: RunEntry, tx: Transaction, at: number, next: NextState): void {
   switch (next.kind) {
     case 'hold':
       return tx.hint({ kind: 'changed' })
     case 'park': {
       const wakeAt = next.wakeInMs === null ? null : at + next.wakeInMs
       const dueAt = entry.record.signalled ? at : earliest(wakeAt, entry.record.timeoutAt)
-      update(entry, at, { status: 'suspended', holder: null, dueAt })
+      update(entry, at, { status: 'suspended', holder: null, dueAt, keptBy: next.keeps ? caller.processId : null })
       return tx.hint({ kind: dueAt === null ? 'changed' : 'due' })
     }
     case 'end':
@@ -163,7 +159,7 @@ function earliest(one: number | null, other: number | null): number | null {
 }
 
 function finish(entry: RunEntry, tx: Transaction, at: number, ending: RunEnding): void {
-  update(entry, at, { status: ending.status, holder: null, dueAt: null, signalled: false, endedAt: at })
+  update(entry, at, { status: ending.status, holder: null, keptBy: null, dueAt: null, signalled: false, endedAt: at })
   entry.result = ending.result
   entry.waits.clear()
   tx.hint({ kind: 'ended', runId: entry.record.id })

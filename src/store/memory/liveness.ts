@@ -73,15 +73,15 @@ function heldBy({ database }: Caller, processId: string): RunEntry[] {
 
 function releaseRuns(caller: Caller, tx: Transaction, processId: string, takeovers: 0 | 1): number {
   const at = caller.now()
+  const { from, delayMs } = caller.suspects
   const entries = heldBy(caller, processId)
+  const leastToBlame = entries.some(({ record }) => record.takeovers >= from) ? from : 0
   for (const entry of entries) {
+    const isCounted = takeovers > 0 && entry.record.takeovers >= leastToBlame
+    const counted = entry.record.takeovers + (isCounted ? 1 : 0)
+    const waitsMs = isCounted && counted >= from ? delayMs * 2 ** (counted - from) : 0
     tx.touch(entry)
-    update(entry, at, {
-      holder: null,
-      status: 'suspended',
-      dueAt: at,
-      takeovers: entry.record.takeovers + takeovers,
-    })
+    update(entry, at, { holder: null, status: 'suspended', dueAt: at + waitsMs, takeovers: counted })
   }
   if (entries.length > 0) tx.hint({ kind: 'due' })
   return entries.length

@@ -1,5 +1,5 @@
-import type { ConnectOptions } from '../store.ts'
-import { StoreError } from '../store.ts'
+import type { ConnectOptions, SuspectPolicy } from '../store.ts'
+import { NO_SUSPECTS, StoreError } from '../store.ts'
 import { claim } from './claim.ts'
 import { commit, end } from './commit.ts'
 import type { Database } from './database.ts'
@@ -14,6 +14,7 @@ export interface Caller {
   readonly database: Database
   readonly processId: string
   readonly leaseMs: number
+  readonly suspects: SuspectPolicy
   now(): number
   /** The commit hook may have played a kill: what is under way then is never committed. */
   assertNotCrashed(): void
@@ -22,11 +23,13 @@ export interface Caller {
 /** Open, until `close` or `crash`. Closed: every call is refused. Crashed: no call settles. */
 type State = 'open' | 'closed' | 'crashed'
 
-export function openSession(database: Database, { processId, leaseMs, clock }: ConnectOptions): MemorySession {
+export function openSession(database: Database, options: ConnectOptions): MemorySession {
+  const { processId, leaseMs, clock, suspects = NO_SUSPECTS } = options
   const caller: Caller = {
     database,
     processId,
     leaseMs,
+    suspects,
     now: () => clock.now(),
     assertNotCrashed() {
       if (isCrashed()) throw new StoreError('broken', `"${processId}" has crashed.`)

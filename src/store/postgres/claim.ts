@@ -8,6 +8,9 @@ import { toOutcomeRecord, toRunRecord, toWaitRecord } from './sql/rows.ts'
 /** Of journals that one claim brings into memory; at least one run is claimed, whatever its size. */
 const MAX_BYTES = 32 * 1024 * 1024
 
+/** What the type of the parameter holds. */
+const MANY = 2 ** 31 - 1
+
 export async function claim(caller: Caller, request: ClaimRequest): Promise<ClaimReceipt> {
   if (request.limit <= 0) {
     const [next] = await caller.claims.query(sql.NEXT_DUE, request.servers ?? null)
@@ -31,9 +34,10 @@ export async function claim(caller: Caller, request: ClaimRequest): Promise<Clai
 }
 
 function take(caller: Caller, request: ClaimRequest, backMs: number | null): Promise<sql.ClaimRow[]> {
-  const { limit, runId, evenIfNotDue = false, servers = null } = request
+  const { limit, runId, evenIfNotDue = false, servers = null, preferMs = 0, suspects = MANY } = request
   const { processId, leaseMs, presence, claims } = caller
-  const claimer = [processId, leaseMs, presence.lockKey, presence.lockedIn, backMs, servers] as const
+  const process = [processId, leaseMs, presence.lockKey, presence.lockedIn] as const
+  const claimer = [...process, backMs, servers, preferMs, suspects, caller.suspects.from] as const
   return runId === undefined
     ? claims.query(sql.CLAIM_DUE, ...claimer, limit, MAX_BYTES)
     : claims.query(sql.CLAIM_RUN, ...claimer, runId, evenIfNotDue)

@@ -55,7 +55,6 @@ function writeParts(caller: Caller, parts: readonly RunCommit[]): Promise<sql.Co
   const { processId, leaseMs, presence, clock } = caller
   const outcomes = parts.flatMap(({ runId, outcomes: own }) => own.map((outcome) => ({ runId, ...outcome })))
   const opens = parts.flatMap((part) => opensOf(part).map((open) => ({ runId: part.runId, ...open })))
-  const closes = parts.flatMap((part) => closesOf(part).map((key) => ({ runId: part.runId, key })))
   const ofNew = <T>(value: (create: NewRun, part: RunCommit) => T): (T | null)[] =>
     parts.map((part) => (part.create === null ? null : value(part.create, part)))
 
@@ -106,11 +105,10 @@ function writeParts(caller: Caller, parts: readonly RunCommit[]): Promise<sql.Co
         opens.map(({ match }) => (match === null ? null : leafOf(JSON.parse(match)))),
         opens.map(({ attempts }) => attempts),
         opens.map(({ forMs }) => (forMs === null ? null : Math.ceil(forMs))),
-        opens.map(({ keep }) => keep ?? false),
-        closes.map(({ runId }) => runId),
-        closes.map(({ key }) => key),
         ofNew(({ idempotency }) => idempotency?.key ?? null),
         ofNew(({ idempotency }) => idempotency?.fingerprint ?? null),
+        parts.map(({ next }) => next.kind === 'park' && next.keeps === true),
+        parts.map(({ takeovers }) => takeovers ?? null),
       ),
     ),
   )
@@ -128,24 +126,13 @@ function bytesOf({ create, outcomes }: RunCommit): number {
 
 /**
  * What is open when the part is through: the statement sees each row as it was before, and so may touch a wait once
- * only. A wait that is opened twice is the later one; a kept one keeps the times of the one before.
+ * only. A wait that is opened twice is the later one.
  */
-function opensOf({ opens, outcomes, closes, next }: RunCommit): NewWait[] {
+function opensOf({ opens, outcomes, next }: RunCommit): NewWait[] {
   if (next.kind === 'end') return []
-  const open = new Map<string, NewWait>()
-  for (const wait of opens) {
-    const standing = open.get(wait.key)
-    open.set(wait.key, wait.keep && standing ? { ...wait, forMs: standing.forMs, keep: standing.keep ?? false } : wait)
-  }
+  const open = new Map(opens.map((wait) => [wait.key, wait]))
   for (const { key } of outcomes) open.delete(key)
-  for (const key of closes) open.delete(key)
   return [...open.values()]
-}
-
-/** None that the end of the run closes anyhow, and none of a run that is only just made. */
-function closesOf({ create, outcomes, closes, next }: RunCommit): string[] {
-  if (create !== null || next.kind === 'end') return []
-  return [...new Set([...closes, ...outcomes.map(({ key }) => key)])]
 }
 
 function hintAt({ hints }: Caller, batch: readonly RunCommit[], accepted: ReadonlyMap<string, unknown>): void {

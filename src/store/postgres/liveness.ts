@@ -157,7 +157,8 @@ async function releaseOrphans(caller: Caller): Promise<number> {
 }
 
 async function release(caller: Caller, connection: Connection, holder: string, takeovers: 0 | 1): Promise<number> {
-  const released = await connection.query(sql.RELEASE_HELD, holder, takeovers)
+  const { from, delayMs } = caller.suspects
+  const released = await connection.query(sql.RELEASE_HELD, holder, takeovers === 1, from, delayMs)
   if (released.length > 0) caller.hints.emit({ kind: 'due' })
   return released.length
 }

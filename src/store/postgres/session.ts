@@ -1,6 +1,6 @@
 import type { PoolConfig } from 'pg'
-import type { ConnectOptions } from '../store.ts'
-import { StoreError } from '../store.ts'
+import type { ConnectOptions, SuspectPolicy } from '../store.ts'
+import { NO_SUSPECTS, StoreError } from '../store.ts'
 import { claim } from './claim.ts'
 import { ClaimWindow } from './claim-window.ts'
 import { commit, end } from './commit.ts'
@@ -29,6 +29,7 @@ export interface SessionOptions extends ConnectOptions {
 export interface Caller {
   readonly processId: string
   readonly leaseMs: number
+  readonly suspects: SuspectPolicy
   readonly ownsConnections: boolean
   /** Batches, one after the other. */
   readonly writer: Lane
@@ -57,6 +58,7 @@ const TIMEOUT_MS = 30_000
 
 export async function openSession(options: SessionOptions): Promise<PostgresSession> {
   const { config, schema, processId, leaseMs, ownsConnections, connections, onCommit } = options
+  const { suspects = NO_SUSPECTS } = options
   const laneOf = (name: string, size: number): Lane =>
     new Lane({
       name,
@@ -85,6 +87,7 @@ export async function openSession(options: SessionOptions): Promise<PostgresSess
   const caller: Caller = {
     processId,
     leaseMs,
+    suspects,
     ownsConnections,
     writer: laneOf('writer', 1),
     claims: laneOf('claims', 1),

@@ -3,7 +3,7 @@ import type { Database, Hint } from './database.ts'
 import { ensureRegistered } from './liveness.ts'
 import type { Caller } from './session.ts'
 import * as sql from './sql/claim.ts'
-import { type RunRow, toFlag, toOutcomeRecord, toRunRecord, toWaitRecord } from './sql/rows.ts'
+import { type RunRow, toOutcomeRecord, toRunRecord, toWaitRecord } from './sql/rows.ts'
 
 /** Of journals that one claim brings into memory; at least one run is claimed, whatever its size. */
 const MAX_BYTES = 32 * 1024 * 1024
@@ -13,33 +13,54 @@ export async function claim(caller: Caller, request: ClaimRequest): Promise<Clai
   // Workers ask all the time; nothing to claim must not cost anybody the write lock.
   const idle = await database.read(() => {
     const at = caller.now()
-    return choose(database, at, request).length > 0
+    return choose(caller, at, request).length > 0
       ? null
-      : { at, claimed: [], nextDueAt: nextDueAt(database, request) }
+      : { at, claimed: [], nextDueAt: nextDueAt(caller, at, request) }
   })
   if (idle) return idle
   return caller.write('claim', (hint) => {
     const at = caller.now()
-    const chosen = choose(database, at, request)
+    const chosen = choose(caller, at, request)
     if (chosen.length > 0) ensureRegistered(caller)
     const claimed: Claimed[] = []
     let bytes = 0
+    let suspects = request.suspects ?? Infinity
     for (const { n } of chosen) {
       if (bytes > MAX_BYTES) break // the rest is left for another claim
       const run = take(caller, hint, at, n, request)
       for (const { body } of run.loaded?.journal ?? []) bytes += body.length
+      if (isSuspect(caller, run.run)) suspects--
       claimed.push(run)
     }
-    return { at, claimed, nextDueAt: nextDueAt(database, request) }
+    return { at, claimed, nextDueAt: nextDueAt(caller, at, { ...request, suspects }) }
   })
 }
 
-function choose(database: Database, at: number, request: ClaimRequest): Pick<RunRow, 'n'>[] {
-  const { limit, runId, evenIfNotDue } = request
+const ANY_NUMBER = 2 ** 31
+
+type Choice = Pick<RunRow, 'n' | 'takeovers'>
+
+function choose(caller: Caller, at: number, request: ClaimRequest): Choice[] {
+  const { database } = caller
+  const { limit, runId, evenIfNotDue, suspects = Infinity } = request
   if (limit <= 0) return []
-  return runId === undefined
-    ? database.all(sql.FIND_DUE, at, serversOf(request), limit)
-    : database.all(sql.FIND_DUE_RUN, runId, serversOf(request), toFlag(evenIfNotDue ?? false), at)
+  if (runId !== undefined && evenIfNotDue) return database.all(sql.FIND_PARKED_RUN, runId, serversOf(request))
+  const claimer = claimerOf(caller, at, request)
+  const due =
+    runId === undefined
+      ? database.all(sql.FIND_DUE, ...claimer, limit)
+      : database.all(sql.FIND_DUE_RUN, ...claimer, runId)
+  const tooMany = new Set(due.filter((run) => isSuspect(caller, run)).slice(suspects))
+  return due.filter((run) => !tooMany.has(run)) // what they crowded out is taken by the next claim
+}
+
+function isSuspect({ suspects }: Caller, { takeovers }: Pick<RunRow, 'takeovers'>): boolean {
+  return takeovers >= suspects.from
+}
+
+function claimerOf({ processId, suspects }: Caller, at: number, request: ClaimRequest): sql.Claimer {
+  const lessTakeovers = request.suspects === 0 ? suspects.from : ANY_NUMBER
+  return [at, serversOf(request), processId, at - (request.preferMs ?? 0), lessTakeovers]
 }
 
 function serversOf({ servers }: ClaimRequest): string | null {
@@ -62,6 +83,9 @@ function load(database: Database, n: number): LoadedRun {
   }
 }
 
-function nextDueAt(database: Database, request: ClaimRequest): number | null {
-  return database.get(sql.NEXT_DUE, 0, serversOf(request))?.dueAt ?? null
+function nextDueAt(caller: Caller, at: number, request: ClaimRequest): number | null {
+  const instants = caller.database
+    .all(sql.NEXT_DUE, ...claimerOf(caller, at, request))
+    .map(({ dueAt, isLeft }) => (isLeft ? dueAt + (request.preferMs ?? 0) : dueAt))
+  return instants.length === 0 ? null : Math.min(...instants)
 }

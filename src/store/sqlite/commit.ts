@@ -43,7 +43,7 @@ function commitPart(caller: Caller, hint: Hint, at: number, part: RunCommit): bo
 
   const run = fence?.n ?? create(caller, at, part.runId, part.epoch, part.create as NewRun) // null was refused
   writePart(caller, run, at, part)
-  advance(caller.database, hint, run, at, part)
+  advance(caller, hint, run, at, part)
   return fence?.signalled === 1 && part.next.kind !== 'end'
 }
 
@@ -90,14 +90,14 @@ function create(caller: Caller, at: number, id: string, epoch: number, run: NewR
 }
 
 function writePart({ database, processId }: Caller, run: number, at: number, part: RunCommit): void {
-  const { outcomes, epoch, seq, resumeFailures = null, note } = part
+  const { outcomes, epoch, seq, takeovers = null, resumeFailures = null, note } = part
   for (const wait of part.opens) openWait(database, run, at, wait)
-  for (const key of part.closes) database.run(sql.CLOSE_WAIT, run, key)
   for (const outcome of outcomes) appendOutcome(database, run, at, outcome)
   database.run(
     sql.RECORD_COMMIT,
     outcomes.length,
     outcomes.length,
+    takeovers,
     resumeFailures,
     toFlag(note !== undefined),
     note ?? null,
@@ -110,10 +110,10 @@ function writePart({ database, processId }: Caller, run: number, at: number, par
 }
 
 function openWait(database: Database, run: number, at: number, wait: NewWait): void {
-  const { key, kind, seq, event, match, forMs, attempts, keep } = wait
+  const { key, kind, seq, event, match, forMs, attempts } = wait
   if (match !== null) JSON.parse(match) // a pattern that can't be read would break every later `send`
   const until = forMs === null ? null : at + forMs
-  database.run(keep ? sql.KEEP_WAIT : sql.PUT_WAIT, run, key, kind, seq, event, match, attempts, at, until)
+  database.run(sql.PUT_WAIT, run, key, kind, seq, event, match, attempts, at, until)
 }
 
 function appendOutcome(database: Database, run: number, at: number, outcome: Outcome): void {
@@ -122,13 +122,14 @@ function appendOutcome(database: Database, run: number, at: number, outcome: Out
   database.run(sql.CLOSE_WAIT, run, key)
 }
 
-function advance(database: Database, hint: Hint, run: number, at: number, { runId, next }: RunCommit): void {
+function advance({ database, processId }: Caller, hint: Hint, run: number, at: number, part: RunCommit): void {
+  const { runId, next } = part
   switch (next.kind) {
     case 'hold':
       return hint({ kind: 'changed' })
     case 'park': {
       const wakeAt = next.wakeInMs === null ? null : at + next.wakeInMs
-      const parked = database.get(sql.PARK, at, wakeAt, wakeAt, run)
+      const parked = database.get(sql.PARK, next.keeps ? processId : null, at, wakeAt, wakeAt, run)
       return hint({ kind: parked?.dueAt === null ? 'changed' : 'due' })
     }
     case 'end':

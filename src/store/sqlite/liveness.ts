@@ -46,8 +46,9 @@ export function ensureRegistered(caller: Caller): void {
 }
 
 export async function beat(caller: Caller): Promise<BeatReceipt> {
-  const { database, processId } = caller
-  // A lock file beats by itself: unless it was struck off, there is nothing to write.
+  const { database, presence, processId } = caller
+  presence.beat()
+  // Unless it was struck off, there is nothing to write.
   const registered = await database.read(() => database.get(sql.READ_PROCESS, processId))
   if (!registered || database.path === IN_MEMORY) {
     await caller.write('beat', () => {
@@ -57,7 +58,6 @@ export async function beat(caller: Caller): Promise<BeatReceipt> {
   }
   return database.read(() => ({
     at: caller.now(),
-    // With a lock file it is good for as long as the process lives; with the lease it hears of what it lost anyhow.
     goodForMs: caller.leaseMs,
     held: database.all(sql.READ_HELD, processId).map((held) => ({ ...held, signalled: held.signalled === 1 })),
   }))
@@ -79,9 +79,11 @@ export async function reap(caller: Caller): Promise<number> {
   })
 }
 
-function release(caller: Caller, hint: Hint, holder: string, takeovers: 0 | 1): number {
-  const at = caller.now()
-  const released = caller.database.run(sql.RELEASE_HELD, at, takeovers, at, holder)
+function release({ database, suspects, now }: Caller, hint: Hint, holder: string, counts: 0 | 1): number {
+  const { from, delayMs } = suspects
+  const most = database.get(sql.MOST_TAKEOVERS, holder)?.takeovers ?? 0
+  const leastToBlame = most >= from ? from : 0
+  const released = database.run(sql.RELEASE_HELD, holder, now(), counts, leastToBlame, from, delayMs)
   if (released > 0) hint({ kind: 'due' })
   return released
 }

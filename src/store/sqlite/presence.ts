@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { readdirSync, realpathSync, rmSync, statSync } from 'node:fs'
+import { readdirSync, realpathSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { StoreError } from '../store.ts'
@@ -13,6 +13,8 @@ import type { ProcessRow } from './sql/liveness.ts'
 export interface Presence {
   /** Begins to show it; harmless where it does already. Throws where another one shows it under this id. */
   show(): void
+  /** Shows that it is not merely there, but gets on: to be called well within each lease. */
+  beat(): void
   isDead(process: ProcessRow, at: number): boolean
   /** Removes what a dead process left behind. */
   forget(processId: string): void
@@ -26,7 +28,9 @@ export interface Presence {
 
 /**
  * Each process holds a lock on a file of its own, which the operating system takes away when the process dies, in
- * whatever way: that was seen 4 ms after SIGKILL, and a process that is merely stopped still counts as alive.
+ * whatever way: that was seen 4 ms after SIGKILL. One that is stopped, or whose event loop is blocked, keeps its lock,
+ * and so each beat touches the file: who leaves it as it is for a lease is dead as well. That is no write to the
+ * database, and measured on the observer's own steady clock, whatever the others' clocks say.
  *
  * The files must never be opened by other means in a process that holds one: closing any descriptor of a file drops
  * all of the process's POSIX locks on it. SQLite itself takes care of that among its own connections.
@@ -35,7 +39,20 @@ export function lockFilePresence(databasePath: string, processId: string): Prese
   // The real path: processes that came by different links must look for each other in one place.
   const prefix = `${realpathSync(databasePath)}-process-`
   const own = fileOf(processId)
+  const seen = new Map<string, Sighting>()
   let lock: DatabaseSync | null = null
+
+  /** Nobody has seen it move for a lease, though somebody looked. */
+  function isStuck({ id, leaseMs }: ProcessRow): boolean {
+    const now = performance.now()
+    const movedAt = statSync(fileOf(id), { throwIfNoEntry: false })?.mtimeMs
+    const last = seen.get(id)
+    // An observer that was stopped itself knows nothing of the others' beats.
+    const isNews = !last || last.movedAt !== movedAt || now - last.lookedAt > leaseMs
+    const since = isNews ? now : last.since
+    seen.set(id, { movedAt, since, lookedAt: now })
+    return now - since > leaseMs
+  }
 
   function fileOf(id: string): string {
     // A digest, because an id may hold what a file name may not.
@@ -54,8 +71,15 @@ export function lockFilePresence(databasePath: string, processId: string): Prese
       abandon()
       lock = acquire(own, processId)
     },
-    isDead: ({ id }) => !isLocked(fileOf(id)),
-    forget: (id) => rmSync(fileOf(id), { force: true }),
+    beat() {
+      const now = new Date()
+      if (exists(own)) utimesSync(own, now, now)
+    },
+    isDead: (process) => !isLocked(fileOf(process.id)) || isStuck(process),
+    forget(id) {
+      seen.delete(id)
+      rmSync(fileOf(id), { force: true })
+    },
     forgetAllBut(processIds) {
       const kept = new Set([...processIds].map(fileOf))
       for (const name of readdirSync(dirname(prefix))) {
@@ -69,6 +93,13 @@ export function lockFilePresence(databasePath: string, processId: string): Prese
     },
     abandon,
   }
+}
+
+/** When an observer last looked at a process, and since when it has found it unmoved, on its own steady clock. */
+interface Sighting {
+  readonly movedAt: number | undefined
+  readonly since: number
+  readonly lookedAt: number
 }
 
 function acquire(file: string, processId: string): DatabaseSync {
@@ -113,6 +144,7 @@ function exists(file: string): boolean {
 export function leasePresence(): Presence {
   return {
     show() {},
+    beat() {},
     isDead: ({ beatAt, leaseMs }, at) => at - beatAt > leaseMs,
     forget() {},
     forgetAllBut() {},

@@ -1,5 +1,5 @@
-import type { ConnectOptions, StoreHint } from '../store.ts'
-import { StoreError } from '../store.ts'
+import type { ConnectOptions, StoreHint, SuspectPolicy } from '../store.ts'
+import { NO_SUSPECTS, StoreError } from '../store.ts'
 import { claim } from './claim.ts'
 import { commit, end } from './commit.ts'
 import type { Database, Hint } from './database.ts'
@@ -23,6 +23,7 @@ export interface Caller {
   readonly presence: Presence
   readonly processId: string
   readonly leaseMs: number
+  readonly suspects: SuspectPolicy
   now(): number
   /** One transaction, after which whoever watches is told. */
   write<T>(what: string, body: (hint: Hint) => T): Promise<T>
@@ -32,7 +33,7 @@ export interface Caller {
 type State = 'open' | 'closed' | 'crashed'
 
 export async function openSession(options: SessionOptions): Promise<SqliteSession> {
-  const { database, hints, processId, leaseMs, clock } = options
+  const { database, hints, processId, leaseMs, clock, suspects = NO_SUSPECTS } = options
   const ownsDatabase = database.path !== IN_MEMORY
   const presence = ownsDatabase ? lockFilePresence(database.path, processId) : leasePresence()
   const publish = (published: readonly StoreHint[]): void => hints.emit(published, processId)
@@ -41,6 +42,7 @@ export async function openSession(options: SessionOptions): Promise<SqliteSessio
     presence,
     processId,
     leaseMs,
+    suspects,
     now: () => clock.now(),
     write: (what, body) => database.write(what, publish, body),
   }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import type { ClaimReceipt } from '../../store/store.ts'
 import {
   accept,
   COMPLETED,
@@ -11,6 +12,7 @@ import {
   part,
   type SuiteContext,
   type SuiteRunner,
+  SUSPECTS,
   take,
   view,
   wait,
@@ -164,6 +166,90 @@ export function claimSuite({ describe, it }: SuiteRunner, context: SuiteContext)
       assert.equal(loaded.get('stale')?.loaded?.journal.length, 1)
     })
 
+    describe('of a run that another process keeps in memory', () => {
+      const preferMs = 60
+
+      it('is left to that process for a moment after it became due, and then to anybody', async () => {
+        const keeper = await context.connect('keeper')
+        const other = await context.connect('other')
+        const ids = ['by name', 'by time']
+        const next = { kind: 'park', wakeInMs: 300, keeps: true } as const
+        const at = await accept(keeper, ...ids.map((id) => first(id, { next })))
+        assert.equal((await view(keeper, 'by name')).run.keptBy, 'keeper')
+        await context.pass(300)
+        const early = await other.claim({ limit: 5, preferMs })
+        assert.deepEqual(early.claimed, [])
+        assert.equal(early.nextDueAt, at + 300 + preferMs)
+        assert.deepEqual((await other.claim({ limit: 1, runId: 'by name', preferMs })).claimed, [])
+        await context.pass(preferMs)
+        const late = [
+          await other.claim({ limit: 1, runId: 'by name', preferMs }),
+          await other.claim({ limit: 5, preferMs }),
+        ]
+        assert.deepEqual(
+          late.map(({ claimed }) => claimed.map(({ run }) => [run.id, run.keptBy])),
+          ids.map((id) => [[id, null]]),
+        )
+      })
+
+      it('is the keeper’s at once, and anybody’s who does not care or asks for it by name in any case', async () => {
+        const keeper = await context.connect('keeper')
+        const other = await context.connect('other')
+        const next = { kind: 'park', wakeInMs: 0, keeps: true } as const
+        await accept(keeper, first('own', { next }))
+        assert.deepEqual(await idsOf(keeper.claim({ limit: 5, preferMs })), ['own'])
+        await accept(keeper, first('one', { next }), first('two', { next }))
+        assert.deepEqual(await idsOf(other.claim({ limit: 1, runId: 'two', evenIfNotDue: true, preferMs })), ['two'])
+        assert.deepEqual(await idsOf(other.claim({ limit: 5 })), ['one'])
+      })
+
+      it('does not hide another that is due', async () => {
+        const keeper = await context.connect('keeper')
+        const other = await context.connect('other')
+        await accept(keeper, first('kept', { next: { kind: 'park', wakeInMs: 0, keeps: true } }))
+        await accept(keeper, first('later', { next: { kind: 'park', wakeInMs: 20 } }))
+        await context.pass(20)
+        assert.deepEqual(await idsOf(other.claim({ limit: 1, preferMs: 60_000 })), ['later'])
+      })
+
+      it('is forgotten by a park that does not say so, by an end, and by a signal not at all', async () => {
+        const session = await context.connect('keeper')
+        const next = { kind: 'park', wakeInMs: null, keeps: true } as const
+        await accept(session, first('run', { opens: [eventWait('w', 'order')], next }))
+        await session.send([{ id: 'evt', name: 'order', data: 'null' }])
+        assert.equal((await view(session, 'run')).run.keptBy, 'keeper')
+        const epoch = await take(session, 'run')
+        await accept(session, part('run', 1, { epoch, next }), first('ended', { next }))
+        await session.end('ended', { status: 'cancelled', result: '{}' })
+        assert.equal((await view(session, 'ended')).run.keptBy, null)
+        const { claimed } = await session.claim({ limit: 1, runId: 'run', evenIfNotDue: true })
+        await accept(session, part('run', 1, { epoch: claimed[0]?.run.epoch ?? 0, next: PARKED }))
+        assert.equal((await view(session, 'run')).run.keptBy, null)
+      })
+    })
+
+    it('takes no more suspects than asked for, and others past them', async () => {
+      const session = await context.connect()
+      const suspects = ['a', 'b', 'c'].map((id) => first(id, { takeovers: SUSPECTS.from }))
+      await accept(session, ...suspects)
+      for (const { runId } of suspects)
+        await accept(session, part(runId, 2, { takeovers: SUSPECTS.from, next: DUE_NOW }))
+      await context.pass(10)
+      const at = await accept(
+        session,
+        first('innocent', { next: DUE_NOW }),
+        first('later', { next: { kind: 'park', wakeInMs: 5_000 } }),
+      )
+      assert.deepEqual(await idsOf(session.claim({ limit: 1, runId: 'a', suspects: 0 })), [])
+      const one = await session.claim({ limit: 2, suspects: 1 })
+      const none = await session.claim({ limit: 2, suspects: 0 })
+      assert.deepEqual([...(await idsOf(one)), ...(await idsOf(none))], ['a', 'innocent'])
+      assert.equal(none.nextDueAt, at + 5_000, 'those that are left are not waited for')
+      assert.deepEqual(await idsOf(session.claim({ limit: 5, suspects: 0 })), [])
+      assert.deepEqual(await idsOf(session.claim({ limit: 1, runId: 'b', suspects: 0, evenIfNotDue: true })), ['b'])
+      assert.deepEqual(await idsOf(session.claim({ limit: 5 })), ['c'])
+    })
+
     it('sees a run that timed out while it waited for a signal alone', async () => {
       const session = await context.connect()
       await accept(session, first('run', { create: newRun({ timeoutMs: 300 }), next: PARKED }))
@@ -172,4 +258,8 @@ export function claimSuite({ describe, it }: SuiteRunner, context: SuiteContext)
       assert.equal(await take(session, 'run'), 2)
     })
   })
+}
+
+async function idsOf(receipt: ClaimReceipt | Promise<ClaimReceipt>): Promise<string[]> {
+  return (await receipt).claimed.map(({ run }) => run.id)
 }

@@ -33,6 +33,7 @@ export function commitSuite({ describe, it }: SuiteRunner, context: SuiteContext
         len: 1,
         dueAt: null,
         signalled: false,
+        keptBy: null,
         server: 'main',
         operationName: 'Checkout',
         owner: 'ada',
@@ -208,24 +209,24 @@ export function commitSuite({ describe, it }: SuiteRunner, context: SuiteContext
       assert.deepEqual([result, journal?.length], [COMPLETED.ending.result, 1])
     })
 
-    it('closes a wait by its outcome, by its key, and all of them when the run ends', async () => {
+    it('closes a wait by its outcome, and all of them when the run ends', async () => {
       const session = await context.connect()
       const opens = ['one', 'two', 'three', 'four'].map((key, seq) => wait(key, { seq }))
       await accept(session, first('run', { opens }))
-      await accept(session, part('run', 2, { outcomes: [outcome(0, { key: 'two' })], closes: ['three', 'unknown'] }))
+      await accept(session, part('run', 2, { outcomes: [outcome(0, { key: 'two' }), outcome(1)] }))
       assert.deepEqual(
         (await view(session, 'run')).waits.map(({ key }) => key),
-        ['one', 'four'],
+        ['one', 'three', 'four'],
       )
       await accept(session, part('run', 3, { next: COMPLETED }))
       assert.deepEqual((await view(session, 'run')).waits, [])
     })
 
-    it('leaves a wait closed that one part both opens and closes', async () => {
+    it('leaves a wait closed that one part both opens and settles', async () => {
       const session = await context.connect()
-      const opens = [wait('settled'), wait('closed'), wait('open')]
+      const opens = [wait('settled'), wait('open')]
       const outcomes = [outcome(0, { key: 'settled' })]
-      await accept(session, first('run', { opens, outcomes, closes: ['closed'] }))
+      await accept(session, first('run', { opens, outcomes }))
       assert.deepEqual(
         (await view(session, 'run')).waits.map(({ key }) => key),
         ['open'],
@@ -245,35 +246,30 @@ export function commitSuite({ describe, it }: SuiteRunner, context: SuiteContext
       ])
     })
 
-    it('replaces a wait under the same key, and keeps its times where asked to', async () => {
+    it('replaces a wait under the same key', async () => {
       const session = await context.connect()
-      const opens = ['replaced', 'kept'].map((key, seq) => wait(key, { seq, forMs: 100 }))
-      const openedAt = await accept(session, first('run', { opens }))
+      await accept(session, first('run', { opens: [wait('w', { forMs: 100 })] }))
       await context.pass(10)
-      const again = opens.map((open) => ({ ...open, forMs: 200, attempts: 3, keep: open.key === 'kept' }))
-      const at = await accept(
-        session,
-        part('run', 2, { opens: [...again, wait('new', { seq: 2, forMs: 5, keep: true })] }),
-      )
+      const opens = [wait('w', { forMs: 200, attempts: 3 }), wait('new', { seq: 1, forMs: 5 })]
+      const at = await accept(session, part('run', 2, { opens }))
       assert.deepEqual(
         (await view(session, 'run')).waits.map(({ key, since, until, attempts }) => [key, since, until, attempts]),
         [
-          ['replaced', at, at + 200, 3],
-          ['kept', openedAt, openedAt + 100, 3],
+          ['w', at, at + 200, 3],
           ['new', at, at + 5, 0],
         ],
       )
     })
 
-    it('replaces notes and counts of failed passes only where the part names them', async () => {
+    it('replaces notes and counts only where the part names them', async () => {
       const session = await context.connect()
       await accept(session, first('run', { note: 'slow', resumeFailures: 2 }))
-      await accept(session, part('run', 2))
+      await accept(session, part('run', 2, { takeovers: 3 }))
       const kept = (await view(session, 'run')).run
-      assert.deepEqual([kept.note, kept.resumeFailures], ['slow', 2])
-      await accept(session, part('run', 3, { note: null, resumeFailures: 0 }))
+      assert.deepEqual([kept.note, kept.resumeFailures, kept.takeovers], ['slow', 2, 3])
+      await accept(session, part('run', 3, { note: null, resumeFailures: 0, takeovers: 0 }))
       const cleared = (await view(session, 'run')).run
-      assert.deepEqual([cleared.note, cleared.resumeFailures], [null, 0])
+      assert.deepEqual([cleared.note, cleared.resumeFailures, cleared.takeovers], [null, 0, 0])
     })
 
     it('rejects a journal entry whose position or key is taken, and writes nothing of the batch', async () => {

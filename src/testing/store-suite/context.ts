@@ -67,7 +67,7 @@ export function suiteContext({ test, create, leaseMs = LEASE_MS }: StoreSuiteOpt
   return {
     leaseMs,
     async connect(processId = `process-${sessions.length}`) {
-      const session = await current().store.connect({ processId, leaseMs, clock })
+      const session = await current().store.connect({ processId, leaseMs, clock, suspects: SUSPECTS })
       sessions.push(session)
       return session
     },
@@ -81,6 +81,9 @@ export function suiteContext({ test, create, leaseMs = LEASE_MS }: StoreSuiteOpt
     },
   }
 }
+
+/** Of every session of the suite. */
+export const SUSPECTS = { from: 3, delayMs: 60 } as const
 
 export function newRun(values: Partial<NewRun> = {}): NewRun {
   return {
@@ -120,7 +123,7 @@ export function eventWait(key: string, event: string, match: object | null = nul
 }
 
 export function part(runId: string, seq: number, values: Partial<RunCommit> = {}): RunCommit {
-  return { runId, epoch: 1, seq, create: null, outcomes: [], opens: [], closes: [], next: { kind: 'hold' }, ...values }
+  return { runId, epoch: 1, seq, create: null, outcomes: [], opens: [], next: { kind: 'hold' }, ...values }
 }
 
 /** The run's first commit, unless `values` say otherwise. */

@@ -5,6 +5,7 @@ import {
   COMPLETED,
   eventWait,
   first,
+  outcome,
   PARKED,
   part,
   type SuiteContext,
@@ -38,7 +39,7 @@ export function eventsSuite({ describe, it }: SuiteRunner, context: SuiteContext
       }
       await accept(session, ...Object.entries(waits).map(([id, opens]) => first(id, { opens, next: PARKED })))
       await accept(session, first('closed', { opens: [eventWait('w', 'order')] }))
-      await accept(session, part('closed', 2, { closes: ['w'], next: PARKED }))
+      await accept(session, part('closed', 2, { outcomes: [outcome(0, { key: 'w' })], next: PARKED }))
       await accept(session, first('ended', { opens: [eventWait('w', 'order')], next: COMPLETED }))
       const { signalled } = await session.send([event('one', { id: 7, by: { name: 'Ada', age: 36 } })])
       assert.deepEqual(signalled.toSorted(), ['any', 'deep', 'seven'])

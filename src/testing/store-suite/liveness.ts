@@ -9,6 +9,7 @@ import {
   PARKED,
   part,
   refuse,
+  SUSPECTS,
   type SuiteContext,
   type SuiteRunner,
   take,
@@ -107,11 +108,32 @@ export function livenessSuite({ describe, it }: SuiteRunner, context: SuiteConte
         assert.equal(await observer.reap(), 1)
         assert.equal((await view(observer, 'run')).run.takeovers, deaths)
       }
+      await context.pass(SUSPECTS.delayMs)
       const epoch = await take(observer, 'run')
       await accept(observer, part('run', 1, { epoch }))
       assert.equal((await view(observer, 'run')).run.takeovers, 3)
       await accept(observer, part('run', 2, { epoch, outcomes: [outcome(0)] }))
       assert.equal((await view(observer, 'run')).run.takeovers, 0)
+    })
+
+    it('counts a death for the suspects alone, where the process held any, and lets them wait longer each time', async () => {
+      const observer = await context.connect()
+      await accept(observer, first('suspect', { next: DUE_NOW }))
+      for (let deaths = 1; deaths <= SUSPECTS.from + 2; deaths++) {
+        const victim = await context.connect(`victim ${deaths}`)
+        await take(victim, 'suspect')
+        await accept(victim, first(`beside it ${deaths}`))
+        await context.crash(victim)
+        await context.pass(context.leaseMs + 1)
+        await observer.beat()
+        assert.equal(await observer.reap(), 2)
+        const { run } = await view(observer, 'suspect')
+        const innocent = (await view(observer, `beside it ${deaths}`)).run
+        const waitsMs = deaths < SUSPECTS.from ? 0 : SUSPECTS.delayMs * 2 ** (deaths - SUSPECTS.from)
+        assert.deepEqual([run.takeovers, run.dueAt], [deaths, run.updatedAt + waitsMs])
+        assert.deepEqual([innocent.takeovers, innocent.dueAt], [deaths > SUSPECTS.from ? 0 : 1, innocent.updatedAt])
+        await context.pass(waitsMs)
+      }
     })
 
     it('takes nothing from the living', async () => {

@@ -100,7 +100,7 @@ export function eventWait(event: string, match: object | null = null, key = 'w')
 }
 
 export function part(runId: string, seq: number, values: Partial<RunCommit> = {}): RunCommit {
-  return { runId, epoch: 1, seq, create: null, outcomes: [], opens: [], closes: [], next: { kind: 'hold' }, ...values }
+  return { runId, epoch: 1, seq, create: null, outcomes: [], opens: [], next: { kind: 'hold' }, ...values }
 }
 
 export function first(runId: string, values: Partial<RunCommit> = {}): RunCommit {

@@ -20,11 +20,19 @@ function sinceOf(backMs: string): string {
 const IS_SERVED = (run: string, servers: string): string =>
   `(${servers}::text[] is null or ${run}.server = any(${servers}::text[]))`
 
+/** Kept in memory by nobody else, or due for so long that it is anybody's all the same. */
+const IS_FREE = (run: string): string =>
+  `(${run}.kept_by is null or ${run}.kept_by = $1 or ${run}.due_at <= ${NOW} - $7::bigint)`
+
+/** $8: how many suspects may be taken, $9: with how many takeovers a run is one. */
+const MAY_STILL_BE_TAKEN = (run: string): string =>
+  `(${run}.takeovers < $9::integer or (select count(*) from chosen s where s.takeovers >= $9::integer) < $8::integer)`
+
 /** The rest of both claims: takes what `chosen` names, and looks for what is due next. */
 const TAKE = `
   claimed as (
     update durable.runs r set
-      status = 'running', holder = $1, epoch = r.epoch + 1, due_at = null, signalled = false, updated_at = ${NOW}
+      status = 'running', holder = $1, kept_by = null, epoch = r.epoch + 1, due_at = null, signalled = false, updated_at = ${NOW}
     from chosen c
     where r.id = c.id
     returning r.*, c.due_at as was_due_at
@@ -36,9 +44,16 @@ const TAKE = `
     on conflict (id) do nothing
   )
   select ${NOW} as at,
-    (select d.due_at from durable.runs d
-      where d.due_at > ${sinceOf('$5')} and ${IS_SERVED('d', '$6')} and d.id not in (select c.id from chosen c)
-      order by d.due_at limit 1) as "nextDueAt",
+    least(
+      (select d.due_at from durable.runs d
+        where d.due_at > ${sinceOf('$5')} and ${IS_SERVED('d', '$6')} and d.id not in (select c.id from chosen c)
+          and (${IS_FREE('d')} or d.due_at > ${NOW}) and ${MAY_STILL_BE_TAKEN('d')}
+        order by d.due_at limit 1),
+      (select d.due_at + $7::bigint from durable.runs d
+        where d.due_at > ${NOW} - $7::bigint and d.due_at <= ${NOW} and ${IS_SERVED('d', '$6')}
+          and d.id not in (select c.id from chosen c) and not ${IS_FREE('d')} and ${MAY_STILL_BE_TAKEN('d')}
+        order by d.due_at limit 1)
+    ) as "nextDueAt",
     r.was_due_at as "wasDueAt",
     ${RUN_COLUMNS}
   from (values (1)) as once left join claimed r on true
@@ -52,6 +67,9 @@ type Claimer = [
   /** How far back to look for due times (see claim-window.ts). */
   backMs: number | null,
   servers: readonly string[] | null,
+  preferMs: number,
+  suspects: number,
+  suspectFrom: number,
 ]
 
 /**
@@ -62,16 +80,21 @@ export const CLAIM_DUE = statement<[...Claimer, limit: number, maxBytes: number]
   'claim_due',
   `
   with due as materialized (
-    select r.id, r.due_at, r.bytes from durable.runs r
-    where r.due_at <= ${NOW} and r.due_at > ${sinceOf('$5')} and ${IS_SERVED('r', '$6')}
+    select r.id, r.due_at, r.bytes, r.takeovers from durable.runs r
+    where r.due_at <= ${NOW} and r.due_at > ${sinceOf('$5')} and ${IS_SERVED('r', '$6')} and ${IS_FREE('r')}
+      and (r.takeovers < $9::integer or $8::integer > 0)
     order by r.due_at
-    limit $7
+    limit $10
     for no key update skip locked
   ),
   chosen as materialized (
-    select id, due_at
-    from (select d.*, sum(d.bytes) over (order by d.due_at, d.id) - d.bytes as bytes_before from due d) as counted
-    where bytes_before < $8
+    select id, due_at, takeovers
+    from (
+      select d.*, sum(d.bytes) over earlier - d.bytes as bytes_before,
+        count(*) filter (where d.takeovers >= $9::integer) over earlier as suspects
+      from due d window earlier as (order by d.due_at, d.id)
+    ) as counted
+    where bytes_before < $11 and (takeovers < $9::integer or suspects <= $8::integer)
   ),
   ${TAKE}`,
 )
@@ -84,9 +107,9 @@ export const CLAIM_RUN = statement<[...Claimer, id: string, evenIfNotDue: boolea
   'claim_run',
   `
   with chosen as materialized (
-    select r.id, r.due_at from durable.runs r
-    where r.id = $7 and ${IS_SERVED('r', '$6')} and r.holder is null and r.ended_at is null
-      and ($8 or r.due_at <= ${NOW})
+    select r.id, r.due_at, r.takeovers from durable.runs r
+    where r.id = $10 and ${IS_SERVED('r', '$6')} and r.holder is null and r.ended_at is null
+      and ($11 or (r.due_at <= ${NOW} and ${IS_FREE('r')} and (r.takeovers < $9::integer or $8::integer > 0)))
     for no key update
   ),
   ${TAKE}`,

@@ -74,13 +74,11 @@ export const COMMIT = statement<
     leaves: readonly (string | null)[],
     openAttempts: readonly number[],
     forMs: readonly (number | null)[],
-    keeps: readonly boolean[],
-    // Waits that are closed
-    closeRuns: readonly string[],
-    closeKeys: readonly string[],
-    // Idempotency keys of new runs, one for each part
+    // Of each part again: idempotency keys of new runs; what a park and a note leave
     idempotencyKeys: readonly (string | null)[],
     fingerprints: readonly (string | null)[],
+    keeps: readonly boolean[],
+    takeovers: readonly (number | null)[],
   ],
   CommitRow
 >(
@@ -91,10 +89,11 @@ export const COMMIT = statement<
       ${NOW} - p.began_ago + p.timeout_ms as timeout_at
     from unnest($5::text[], $6::integer[], $7::integer[], $8::text[], $9::bigint[], $10::text[], $11::integer[],
         $12::bigint[], $13::integer[], $14::boolean[], $15::text[], $16::boolean[], $17::text[], $18::text[],
-        $19::text[], $20::text[], $21::bigint[], $22::bigint[], $23::bigint[], $24::text[], $47::text[], $48::text[])
+        $19::text[], $20::text[], $21::bigint[], $22::bigint[], $23::bigint[], $24::text[], $44::text[], $45::text[],
+        $46::boolean[], $47::integer[])
       as p (id, epoch, seq, next, wake_in, result, outcomes, bytes, resume_failures, sets_note, note, creates, server,
-        operation_name, owner, version, began_ago, began_floor, timeout_ms, input,
-        idempotency_key, fingerprint)
+        operation_name, owner, version, began_ago, began_floor, timeout_ms, input, idempotency_key, fingerprint, keeps,
+        takeovers)
   ),
   registered as (
     insert into durable.processes (id, lease_ms, beat_at, lock_key, locked_in)
@@ -112,10 +111,11 @@ export const COMMIT = statement<
     returning run_id
   ),
   created as (
-    insert into durable.runs (id, status, epoch, holder, len, bytes, due_at, signalled, server, operation_name, owner,
+    insert into durable.runs (id, status, epoch, holder, kept_by, len, bytes, due_at, signalled, server, operation_name, owner,
       version, began_at, created_at, updated_at, ended_at, timeout_at, takeovers, resume_failures, note, commit_by,
       commit_epoch, commit_seq)
-    select p.id, p.next, p.epoch, case p.next when 'running' then $1 end, p.outcomes, p.bytes,
+    select p.id, p.next, p.epoch, case p.next when 'running' then $1 end, case when p.keeps then $1 end, p.outcomes,
+      p.bytes,
       case p.next when 'suspended' then least(p.at + p.wake_in, p.timeout_at) end,
       false, p.server, p.operation_name, p.owner, p.version, p.began_at, p.at, p.at,
       case when p.next in ('completed', 'failed', 'cancelled') then p.at end,
@@ -164,32 +164,22 @@ export const COMMIT = statement<
       as o (run_id, pos, key, kind, ok, body, calls, attempts, event_id, took_ms)
     join target t on t.id = o.run_id
   ),
-  opening as materialized (
-    select t.id as run_id, w.key, w.kind, w.seq, w.event, w.match, w.leaf, w.attempts, t.at as since,
-      t.at + w.for_ms as until, w.keep
-    from unnest($35::text[], $36::text[], $37::text[], $38::integer[], $39::text[], $40::text[], $41::bigint[],
-        $42::integer[], $43::bigint[], $44::boolean[])
-      as w (run_id, key, kind, seq, event, match, leaf, attempts, for_ms, keep)
-    join target t on t.id = w.run_id
-  ),
-  replaced as (
+  opened as (
     insert into durable.waits (run_id, key, kind, seq, event, match, leaf, attempts, since, until)
-    select run_id, key, kind, seq, event, match, leaf, attempts, since, until from opening where not keep
+    select t.id as run_id, w.key, w.kind, w.seq, w.event, w.match, w.leaf, w.attempts, t.at as since,
+      t.at + w.for_ms as until
+    from unnest($35::text[], $36::text[], $37::text[], $38::integer[], $39::text[], $40::text[], $41::bigint[],
+        $42::integer[], $43::bigint[])
+      as w (run_id, key, kind, seq, event, match, leaf, attempts, for_ms)
+    join target t on t.id = w.run_id
     on conflict (run_id, key) do update set
       kind = excluded.kind, seq = excluded.seq, event = excluded.event, match = excluded.match, leaf = excluded.leaf,
       attempts = excluded.attempts, since = excluded.since, until = excluded.until
   ),
-  kept as (
-    insert into durable.waits (run_id, key, kind, seq, event, match, leaf, attempts, since, until)
-    select run_id, key, kind, seq, event, match, leaf, attempts, since, until from opening where keep
-    on conflict (run_id, key) do update set
-      kind = excluded.kind, seq = excluded.seq, event = excluded.event, match = excluded.match, leaf = excluded.leaf,
-      attempts = excluded.attempts
-  ),
   closed as (
     delete from durable.waits w
-    using unnest($45::text[], $46::text[]) as c (run_id, key), target t
-    where w.run_id = c.run_id and w.key = c.key and t.id = c.run_id
+    using unnest($25::text[], $27::text[]) as o (run_id, key), target t
+    where w.run_id = o.run_id and w.key = o.key and t.id = o.run_id and not t.is_new and t.result is null
   ),
   emptied as (
     delete from durable.waits w using target t where w.run_id = t.id and not t.is_new and t.result is not null
@@ -198,7 +188,7 @@ export const COMMIT = statement<
     update durable.runs r set
       len = r.len + t.outcomes,
       bytes = r.bytes + t.bytes,
-      takeovers = case when t.outcomes > 0 then 0 else r.takeovers end,
+      takeovers = case when t.outcomes > 0 then 0 else coalesce(t.takeovers, r.takeovers) end,
       resume_failures = coalesce(t.resume_failures, r.resume_failures),
       note = case when t.sets_note then t.note else r.note end,
       updated_at = t.at,
@@ -207,6 +197,7 @@ export const COMMIT = statement<
       commit_seq = t.seq,
       status = t.next,
       holder = case t.next when 'running' then r.holder end,
+      kept_by = case when t.keeps then $1 end,
       due_at = case t.next
         when 'suspended' then case when r.signalled then t.at else least(t.at + t.wake_in, r.timeout_at) end
       end,
@@ -237,7 +228,7 @@ export const END = statement<[id: string, status: string, result: string], RunRo
   with closed as (delete from durable.waits where run_id = $1),
   ended as (
     update durable.runs r set
-      status = $2, epoch = r.epoch + 1, holder = null, due_at = null, signalled = false, ended_at = ${NOW},
+      status = $2, epoch = r.epoch + 1, holder = null, kept_by = null, due_at = null, signalled = false, ended_at = ${NOW},
       updated_at = ${NOW}
     where r.id = $1
     returning r.*

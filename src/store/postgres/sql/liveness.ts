@@ -118,16 +118,31 @@ export const STRIKE_OFF = statement<[id: string, beatAt: number], { readonly id:
   'delete from durable.processes where id = $1 and beat_at = $2::bigint returning id',
 )
 
-export const RELEASE_HELD = statement<[holder: string, takeovers: number], { readonly id: string }>(
+/** Where one of them is a suspect, takeovers are counted for suspects only. */
+export const RELEASE_HELD = statement<
+  [holder: string, counts: boolean, suspectFrom: number, delayMs: number],
+  { readonly id: string }
+>(
   'release_held',
   `
   with locked as materialized (
-    select r.id from durable.runs r where r.holder = $1 order by r.id for no key update
+    select r.id, r.takeovers from durable.runs r where r.holder = $1 order by r.id for no key update
+  ),
+  judged as (
+    select l.id, l.takeovers + case
+        when $2::boolean and (l.takeovers >= $3::integer or not exists (select from locked where takeovers >= $3::integer))
+        then 1 else 0
+      end as takeovers, l.takeovers as takeovers_before
+    from locked l
   )
   update durable.runs r set
-    status = 'suspended', holder = null, due_at = ${NOW}, takeovers = r.takeovers + $2, updated_at = ${NOW}
-  from locked l
-  where r.id = l.id and r.holder = $1
+    status = 'suspended', holder = null, takeovers = j.takeovers, updated_at = ${NOW},
+    due_at = ${NOW} + case
+      when j.takeovers > j.takeovers_before and j.takeovers >= $3::integer
+      then $4::bigint * (1::bigint << least(j.takeovers - $3::integer, 20)) else 0
+    end
+  from judged j
+  where r.id = j.id and r.holder = $1
   returning r.id`,
 )
 

@@ -5,8 +5,8 @@ export type RunRow = RunRecord
 
 /** Of a table or a set of rows that is called `r`. */
 export const RUN_COLUMNS = `
-  r.id, r.status, r.epoch, r.holder, r.len, r.due_at as "dueAt", r.signalled, r.server,
-  r.operation_name as "operationName", r.owner, r.version, r.began_at as "beganAt", r.created_at as "createdAt",
+  r.id, r.status, r.epoch, r.holder, r.len, r.due_at as "dueAt", r.signalled,
+  r.kept_by as "keptBy", r.server, r.operation_name as "operationName", r.owner, r.version, r.began_at as "beganAt", r.created_at as "createdAt",
   r.updated_at as "updatedAt", r.ended_at as "endedAt", r.timeout_at as "timeoutAt", r.takeovers,
   r.resume_failures as "resumeFailures", r.note`
 
@@ -20,6 +20,7 @@ export function toRunRecord(row: RunRow): RunRecord {
     len: row.len,
     dueAt: row.dueAt,
     signalled: row.signalled,
+    keptBy: row.keptBy,
     server: row.server,
     operationName: row.operationName,
     owner: row.owner,

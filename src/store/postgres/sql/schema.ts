@@ -117,6 +117,7 @@ export const MIGRATIONS: readonly string[] = [
     since bigint not null
   );
   `,
+  'alter table durable.runs add column kept_by text collate "C"',
 ]
 
 export const CREATE_SCHEMA = 'create schema durable_schema'

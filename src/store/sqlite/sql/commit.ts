@@ -63,29 +63,21 @@ export const INSERT_OUTCOME = statement<
   insert into outcomes (run, pos, key, kind, ok, body, calls, attempts, event_id, took_ms, committed_at)
   values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
 
-type WaitParams = [
-  run: number,
-  key: string,
-  kind: WaitKind,
-  seq: number,
-  event: string | null,
-  match: string | null,
-  attempts: number,
-  since: number,
-  until: number | null,
-]
-
-export const PUT_WAIT = statement<WaitParams>(`
+export const PUT_WAIT = statement<
+  [
+    run: number,
+    key: string,
+    kind: WaitKind,
+    seq: number,
+    event: string | null,
+    match: string | null,
+    attempts: number,
+    since: number,
+    until: number | null,
+  ]
+>(`
   insert or replace into waits (run, key, kind, seq, event, match, attempts, since, until)
   values (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
-
-/** As `PUT_WAIT`, but a wait that already stands keeps its `since` and `until`. */
-export const KEEP_WAIT = statement<WaitParams>(`
-  insert into waits (run, key, kind, seq, event, match, attempts, since, until)
-  values (?, ?, ?, ?, ?, ?, ?, ?, ?)
-  on conflict (run, key) do update set
-    kind = excluded.kind, seq = excluded.seq, event = excluded.event, match = excluded.match,
-    attempts = excluded.attempts`)
 
 export const CLOSE_WAIT = statement<[run: number, key: string]>('delete from waits where run = ? and key = ?')
 
@@ -95,6 +87,7 @@ export const RECORD_COMMIT = statement<
   [
     outcomes: number,
     sameOutcomes: number,
+    takeovers: number | null,
     resumeFailures: number | null,
     setsNote: 0 | 1,
     note: string | null,
@@ -107,7 +100,7 @@ export const RECORD_COMMIT = statement<
 >(`
   update runs set
     len = len + ?,
-    takeovers = iif(? > 0, 0, takeovers),
+    takeovers = iif(? > 0, 0, coalesce(?, takeovers)),
     resume_failures = coalesce(?, resume_failures),
     note = iif(?, ?, note),
     updated_at = ?,
@@ -118,12 +111,13 @@ export const RECORD_COMMIT = statement<
 
 /** Now if it was signalled, else at the wake-up or the timeout, whichever is first. */
 export const PARK = statement<
-  [now: number, wakeAt: number | null, sameWakeAt: number | null, run: number],
+  [keptBy: string | null, now: number, wakeAt: number | null, sameWakeAt: number | null, run: number],
   { readonly dueAt: number | null }
 >(`
   update runs set
     status = 'suspended',
     holder = null,
+    kept_by = ?,
     due_at = iif(signalled, ?, coalesce(min(?, timeout_at), ?, timeout_at))
   where n = ?
   returning due_at as dueAt`)
@@ -133,7 +127,8 @@ export const END = statement<
   RunRow
 >(`
   update runs set
-    status = ?, epoch = epoch + ?, holder = null, due_at = null, signalled = 0, ended_at = ?, updated_at = ?
+    status = ?, epoch = epoch + ?, holder = null, kept_by = null, due_at = null, signalled = 0, ended_at = ?,
+    updated_at = ?
   where n = ?
   returning ${RUN_COLUMNS}`)
 

@@ -7,9 +7,9 @@ export type RunRow = Omit<RunRecord, 'signalled'> & { readonly n: number; readon
 export type OutcomeRow = Omit<OutcomeRecord, 'ok'> & { readonly ok: Flag }
 
 export const RUN_COLUMNS = `
-  n, id, status, epoch, holder, len, due_at as dueAt, signalled, server, operation_name as operationName, owner,
-  version, began_at as beganAt, created_at as createdAt, updated_at as updatedAt, ended_at as endedAt,
-  timeout_at as timeoutAt, takeovers, resume_failures as resumeFailures, note`
+  n, id, status, epoch, holder, len, due_at as dueAt, signalled, kept_by as keptBy, server,
+  operation_name as operationName, owner, version, began_at as beganAt, created_at as createdAt,
+  updated_at as updatedAt, ended_at as endedAt, timeout_at as timeoutAt, takeovers, resume_failures as resumeFailures, note`
 
 export const OUTCOME_COLUMNS = `
   pos, key, kind, ok, body, calls, attempts, event_id as eventId, took_ms as tookMs, committed_at as committedAt`

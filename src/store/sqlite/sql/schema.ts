@@ -94,6 +94,7 @@ export const MIGRATIONS: readonly string[] = [
     beat_at integer not null
   ) without rowid;
   `,
+  'alter table runs add column kept_by text',
 ]
 
 export const WRITE_AHEAD_LOG = statement<[], { journal_mode: string }>('pragma journal_mode = wal')
