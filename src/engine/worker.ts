@@ -3,7 +3,7 @@ import type { BeatReceipt, Claimed, ClaimRequest, StoreSession } from '../store/
 import type { Engine } from './engine.ts'
 import type { Execution } from './execution.ts'
 import { outsideOfRequests } from './pump.ts'
-import { MAX_SUSPECTS, SUSPECTS } from './takeovers.ts'
+import { MAX_SUSPECTS, PROBATION_MS, SUSPECTS } from './takeovers.ts'
 
 /** How often a process says that it is alive; a lease covers many beats. */
 const MAX_BEAT_MS = 500
@@ -30,8 +30,8 @@ export class Worker {
   readonly #claiming = new Set<string>()
   /** Runs that this worker carries on: they take up its concurrency. */
   readonly #carried = new Set<string>()
-  /** Runs held here that may be what killed their holders. */
-  readonly #suspects = new Set<string>()
+  /** Runs on probation here: they may be what killed their holders. */
+  readonly #suspects = new Map<string, Timer>()
   /** Held runs that nobody here knew at the last beat: (run, epoch). */
   #strays = new Set<string>()
   /** As many runs are carried on as may be. */
@@ -86,7 +86,7 @@ export class Worker {
   stop(): void {
     this.#stopped = true
     this.#next?.timer.cancel()
-    for (const timer of this.#timers) timer.cancel()
+    for (const timer of [...this.#timers, ...this.#suspects.values()]) timer.cancel()
     this.#timers.clear()
   }
 
@@ -121,12 +121,25 @@ export class Worker {
   }
 
   #dropReleased(): void {
-    for (const runs of [this.#carried, this.#suspects]) {
-      for (const runId of runs) {
-        const state = this.#engine.find(runId)?.run?.state
-        if (state === undefined || state === 'over' || state === 'parked') runs.delete(runId)
-      }
+    for (const runId of [...this.#carried, ...this.#suspects.keys()]) {
+      const state = this.#engine.find(runId)?.run?.state
+      if (state !== undefined && state !== 'over' && state !== 'parked') continue
+      this.#carried.delete(runId)
+      this.#acquit(runId)
     }
+  }
+
+  #suspect(runId: string): void {
+    const timer = this.#engine.clock.setTimeout(() => {
+      this.#acquit(runId)
+      this.wake()
+    }, PROBATION_MS)
+    this.#suspects.set(runId, timer)
+  }
+
+  #acquit(runId: string): void {
+    this.#suspects.get(runId)?.cancel()
+    this.#suspects.delete(runId)
   }
 
   /** 'none': there was nothing to claim. 'failed': it is not known, try again. */
@@ -194,7 +207,7 @@ export class Worker {
   }
 
   #carryOn(claimed: Claimed, sentAt: number): Promise<void> {
-    if (claimed.run.takeovers >= SUSPECTS.from) this.#suspects.add(claimed.run.id)
+    if (claimed.run.takeovers >= SUSPECTS.from) this.#suspect(claimed.run.id)
     return this.#engine.carryOn(claimed, sentAt)
   }
 
