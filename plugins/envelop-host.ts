@@ -1,5 +1,6 @@
 import type { ExecutionArgs, ExecutionResult } from 'graphql'
 import { isAsyncIterable } from '@graphql-tools/utils'
+import { messageOf } from '../src/core/errors.ts'
 import { resuming } from '../src/engine/engine.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import type { Host } from '../src/engine/host.ts'
@@ -101,9 +102,7 @@ function parse(enveloped: Enveloped, source: string): ExecutionArgs['document'] 
   try {
     return enveloped.parse(source)
   } catch (error) {
-    throw new InvalidDocument(
-      `The operation cannot be parsed any more: ${error instanceof Error ? error.message : String(error)}`,
-    )
+    throw new InvalidDocument(`The operation cannot be parsed any more: ${messageOf(error)}`)
   }
 }
 

@@ -5,6 +5,7 @@ import { resuming } from '../src/engine/engine.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import { executePass, isIncremental } from '../src/engine/execute.ts'
 import type { Execute } from '../src/engine/pass.ts'
+import { messageOf } from '../src/core/errors.ts'
 import { bindContext } from '../src/engine/fields.ts'
 import type { Host } from '../src/engine/host.ts'
 import { Operation } from '../src/engine/operation.ts'
@@ -107,6 +108,7 @@ function takeResuming(): Operation | null {
   return operation && !operation.reached ? operation : null
 }
 
+/** As `takeResuming`, where the pass has come to the server's executor: what a context factory executes is not it. */
 function takeExecuting(): Operation | null {
   const operation = takeResuming()
   return operation?.executing ? operation : null
@@ -118,9 +120,10 @@ function ownArgs(args: ExecutionArgs): ExecutionArgs {
 }
 
 function start(engine: Engine): void {
-  engine.start().catch((error: unknown) => {
+  engine.startInTime().catch((error: unknown) => {
+    if (engine.closing) return
     engine.options.warn('The store could not be opened; the next operation that uses a step tries again.', {
-      reason: error instanceof Error ? error.message : String(error),
+      reason: messageOf(error),
     })
   })
 }

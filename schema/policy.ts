@@ -1,5 +1,5 @@
-import { isObjectType, valueFromASTUntyped } from 'graphql'
-import type { FieldDefinitionNode, GraphQLSchema } from 'graphql'
+import { valueFromASTUntyped } from 'graphql'
+import type { FieldDefinitionNode } from 'graphql'
 import { toMs } from '../src/core/duration.ts'
 import type { Duration } from '../src/core/duration.ts'
 import type { FieldPolicy } from '../src/core/policy.ts'
@@ -8,24 +8,6 @@ import type { FieldPolicy } from '../src/core/policy.ts'
 export interface PolicyBearer {
   readonly astNode?: FieldDefinitionNode | null | undefined
   readonly extensions?: Readonly<Record<string, unknown>> | null | undefined
-}
-
-/**
- * The policies of a schema's fields by coordinate (`Mutation.checkout`). Fields without one are absent.
- *
- * @throws TypeError as `readFieldPolicy` does.
- */
-export function fieldPolicies(schema: GraphQLSchema): ReadonlyMap<string, FieldPolicy> {
-  const policies = new Map<string, FieldPolicy>()
-  for (const type of Object.values(schema.getTypeMap())) {
-    if (!isObjectType(type) || type.name.startsWith('__')) continue
-    for (const field of Object.values(type.getFields())) {
-      const coordinate = `${type.name}.${field.name}`
-      const policy = readFieldPolicy(coordinate, field)
-      if (policy !== null) policies.set(coordinate, policy)
-    }
-  }
-  return policies
 }
 
 /**

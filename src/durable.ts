@@ -83,7 +83,7 @@ export function createDurable<Context = any, Captured = unknown>(
     send: (event) => engine.send(Array.isArray(event) ? event : [event]),
     runs,
     fetch: (request, context) => handleRunRequest({ engine, runs, options: given }, request, context),
-    start: () => engine.start(),
+    start: () => engine.startInTime(),
     close: ({ timeout } = {}) => engine.close(toMs(timeout ?? CLOSE_TIMEOUT, 'timeout')),
   }
   internals.set(durable, { engine, options: given })

@@ -266,7 +266,12 @@ export interface Durable<Context = any> {
   readonly runs: Runs
   /** Everything under `path`, for servers that do not mount it themselves. */
   fetch(request: Request, context?: Context): Promise<Response>
-  /** Opens the store and starts the worker; a server plugin does so when it is registered. */
+  /**
+   * Opens the store and starts the worker; a server plugin does so when it is registered. A store that cannot be reached
+   * is tried until it can be, with a warning.
+   *
+   * @throws Error where trying again does not help: a database that is newer than the code, say, or a wrong password
+   */
   start(): Promise<void>
   /** Stops claiming, lets running steps end, gives its leases back. */
   close(options?: { readonly timeout?: Duration }): Promise<void>

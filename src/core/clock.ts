@@ -16,3 +16,8 @@ export interface Clock {
 export interface Timer {
   cancel(): void
 }
+
+/** Resolves when so much time has passed on that clock. */
+export function sleep(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => clock.setTimeout(resolve, ms))
+}

@@ -1,8 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { backoffMs } from '../core/backoff.ts'
+import { sleep } from '../core/clock.ts'
 import type { Clock } from '../core/clock.ts'
 import { decode } from '../core/codec.ts'
-import { DurableError } from '../core/errors.ts'
+import { DurableError, messageOf } from '../core/errors.ts'
 import type {
   Claimed,
   EventQuery,
@@ -17,6 +18,7 @@ import { StoreError } from '../store/store.ts'
 import type { EventInput, RunSnapshot } from '../types.ts'
 import { unavailable } from './errors.ts'
 import { Execution } from './execution.ts'
+import { giveBack } from './give-back.ts'
 import type { Host } from './host.ts'
 import { HotCache } from './hot.ts'
 import { parseIdempotencyKey } from './idempotency.ts'
@@ -57,6 +59,8 @@ export class Engine {
   #unwatch: () => void = () => {}
   #clockOffsetMs = 0
   #closing = false
+  readonly #whenClosing = Promise.withResolvers<void>()
+  #closed: Promise<void> | null = null
   #isOver = false
   #warnedOfContext = false
 
@@ -81,6 +85,34 @@ export class Engine {
       throw error
     })
     return this.#starting
+  }
+
+  /**
+   * Opens the store as often as it takes: a process may be up before its database is.
+   *
+   * @throws StoreError where trying again does not help, or the engine was closed meanwhile
+   */
+  async startInTime(): Promise<void> {
+    for (let failures = 1; ; failures++) {
+      try {
+        return await this.start()
+      } catch (thrown) {
+        const error = asStoreError(thrown)
+        if (error.kind !== 'transient' || this.#closing) throw error
+        if (failures === 1) {
+          this.options.warn('The store could not be opened; it is tried until it can be.', { reason: error.message })
+        }
+        await this.#pause(backoffMs(failures, START_BACKOFF, () => this.clock.random()))
+      }
+    }
+  }
+
+  /** Is cut short when the engine is closed. */
+  async #pause(ms: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timer = this.clock.setTimeout(resolve, ms)
+    await Promise.race([promise, this.#whenClosing.promise])
+    timer.cancel()
   }
 
   async #start(): Promise<void> {
@@ -179,10 +211,15 @@ export class Engine {
     throw closed()
   }
 
-  /** Stops claiming, lets running steps end within `timeoutMs`, and gives every lease back. */
-  async close(timeoutMs: number): Promise<void> {
-    if (this.#closing) return
+  /** Stops claiming, lets running steps end within `timeoutMs`, and gives every lease back. Once. */
+  close(timeoutMs: number): Promise<void> {
+    this.#closed ??= this.#close(timeoutMs)
+    return this.#closed
+  }
+
+  async #close(timeoutMs: number): Promise<void> {
     this.#closing = true
+    this.#whenClosing.resolve()
     this.#tell(null)
     for (const operation of this.#operations.values()) void operation.deferAll()
     const running = [...this.#operations.values()].flatMap(({ run }) => (run ? [run] : []))
@@ -209,7 +246,7 @@ export class Engine {
     } catch (error) {
       // Nothing that the caller could do: others find out that this process is gone, as with one that was killed.
       this.options.warn('The leases could not be given back; others take the runs over a moment later.', {
-        reason: error instanceof Error ? error.message : String(error),
+        reason: messageOf(error),
       })
     }
   }
@@ -217,7 +254,7 @@ export class Engine {
   async #until(isDone: (run: Execution) => boolean, runs: readonly Execution[], giveUpAt: number): Promise<void> {
     const isBusy = (): boolean => this.#listeners.size > 0 || runs.some((run) => run.state !== 'over' && !isDone(run))
     while (this.clock.now() < giveUpAt && isBusy()) {
-      await new Promise<void>((resolve) => this.clock.setTimeout(resolve, CLOSE_POLL_MS))
+      await sleep(this.clock, CLOSE_POLL_MS)
     }
   }
 
@@ -305,7 +342,7 @@ export class Engine {
   async #claimUntilKnown(runId: string): Promise<void> {
     while (!this.#closing) {
       if ((await this.#worker?.claimOne(runId, true)) !== 'failed') return // else a failing store must not lose it (I4)
-      await new Promise<void>((resolve) => this.clock.setTimeout(resolve, RECLAIM_POLL_MS))
+      await sleep(this.clock, RECLAIM_POLL_MS)
     }
   }
 
@@ -315,7 +352,7 @@ export class Engine {
       if (this.find(runId)?.run?.state !== 'parked') return
       // Nothing to claim: another process has it, or it has ended.
       if (answer === 'none') return this.find(runId)?.run?.abandon({ kind: 'lost' })
-      await new Promise<void>((resolve) => this.clock.setTimeout(resolve, RECLAIM_POLL_MS))
+      await sleep(this.clock, RECLAIM_POLL_MS)
     }
   }
 
@@ -341,7 +378,7 @@ export class Engine {
     try {
       if (loaded) this.#resumeCold(claimed, loaded, sentAt)
     } catch (error) {
-      await this.#putOff(claimed, error instanceof Error ? error.message : String(error))
+      await this.#putOff(claimed, messageOf(error))
     }
   }
 
@@ -350,19 +387,9 @@ export class Engine {
     const failures = run.resumeFailures + 1
     this.options.warn('A run could not be read; it is tried again.', { runId: run.id, failures, reason })
     const session = await this.session()
-    await session.commit([
-      {
-        runId: run.id,
-        epoch: run.epoch,
-        seq: 1,
-        create: null,
-        outcomes: [],
-        opens: [],
-        next: { kind: 'park', wakeInMs: this.resumeDelayMs(failures) },
-        resumeFailures: failures,
-        note: reason,
-      },
-    ])
+    const lease = { runId: run.id, epoch: run.epoch, seq: 1 }
+    const why = { resumeFailures: failures, note: reason }
+    await session.commit([giveBack(lease, this.resumeDelayMs(failures), why)])
   }
 
   async #load(runId: string): Promise<LoadedRun | null> {
@@ -406,7 +433,7 @@ export class Engine {
   onLookUpFailed(execution: Execution, cause: unknown): void {
     this.options.warn('The store could not be read; the run is given up by this process for now.', {
       runId: execution.runId,
-      reason: cause instanceof Error ? cause.message : String(cause),
+      reason: messageOf(cause),
     })
     execution.abandon({ kind: 'failed', error: unavailable(cause) })
   }
@@ -450,7 +477,7 @@ export class Engine {
       } catch (thrown) {
         const error = asStoreError(thrown)
         if (error.kind !== 'transient' || this.clock.now() >= giveUpAt) throw unavailable(error)
-        await new Promise<void>((resolve) => this.clock.setTimeout(resolve, delayMs))
+        await sleep(this.clock, delayMs)
       }
     }
   }
@@ -518,6 +545,8 @@ function closed(): StoreError {
 /** How long a failing store is tried again, at the least. */
 const MIN_PATIENCE_MS = 1000
 const CLOSE_POLL_MS = 10
+/** Between attempts to open a store that cannot be reached. */
+const START_BACKOFF = { initialMs: 100, factor: 2, maxMs: 5_000, jitter: 'full' } as const
 /** What a store gets to take the last commits when the steps have used up the time for closing. */
 const PARTING_MS = 500
 const RECLAIM_POLL_MS = 50

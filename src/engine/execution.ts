@@ -102,7 +102,7 @@ interface Sent {
 }
 
 /** Parking costs two commits: a wait that is over sooner is sat out with the lease in hand. */
-const PARK_AFTER_MS = 100
+export const PARK_AFTER_MS = 100
 
 export class Execution implements Author {
   readonly engine: Engine

@@ -237,7 +237,7 @@ function awaitField(
   const { pendingFields } = operation
   // The result of an execution within a resolver goes to user code, which knows nothing of the switch.
   if (operation.phase !== 'foreground' || isNested(key)) {
-    const field: PendingField = { key, path: [], scope: () => scope, reject: null }
+    const field: PendingField = { key, path: [], scope, reject: null }
     pendingFields.add(field)
     const settled = (): void => {
       pendingFields.delete(field)
@@ -247,7 +247,7 @@ function awaitField(
     return value
   }
   return new Promise((resolve, reject) => {
-    const field: PendingField = { key, path: pathOf(info), scope: () => scope, reject }
+    const field: PendingField = { key, path: pathOf(info), scope, reject }
     pendingFields.add(field)
     value.then(
       (result) => {

@@ -1,13 +1,13 @@
 import type { ExecutionArgs, ExecutionResult, GraphQLError } from 'graphql'
 import type { Timer } from '../core/clock.ts'
 import { encode } from '../core/codec.ts'
-import { DurableError } from '../core/errors.ts'
+import { DurableError, messageOf } from '../core/errors.ts'
 import { isNestedIn, isWithin } from '../core/keys.ts'
 import type { Conflict, Idempotency, NewRun, RunRecord } from '../store/store.ts'
 import type { ResumedRun } from '../types.ts'
 import { unavailable } from './errors.ts'
 import type { Engine } from './engine.ts'
-import { Execution } from './execution.ts'
+import { Execution, PARK_AFTER_MS } from './execution.ts'
 import type { Abandonment, ExecutionOwner, NewOutcome } from './execution.ts'
 import type { Host } from './host.ts'
 import { Labels } from './labels.ts'
@@ -33,8 +33,7 @@ type Phase = 'foreground' | 'background' | 'over'
 export interface PendingField {
   readonly key: string
   readonly path: readonly (string | number)[]
-  /** Null where the field has not used a tool. */
-  readonly scope: () => Scope | null
+  readonly scope: Scope | null
   /** Rejects what the executor awaits; null in a background pass, and in an execution within a resolver. */
   readonly reject: ((error: GraphQLError) => void) | null
 }
@@ -221,7 +220,7 @@ export class Operation implements ExecutionOwner {
   mayHold(endsInMs: number | null, scope: Scope): boolean {
     if (endsInMs === null) return false
     // Not worth two commits: the lease is kept for as long.
-    if (this.phase !== 'foreground') return endsInMs < 100
+    if (this.phase !== 'foreground') return endsInMs < PARK_AFTER_MS
     const now = this.engine.clock.now()
     const from = Math.max(now, this.#heldUntil)
     const extraMs = Math.max(0, now + endsInMs - from)
@@ -235,7 +234,7 @@ export class Operation implements ExecutionOwner {
   defer(scope: Scope): void {
     if (this.phase !== 'foreground') return
     const fields = [...this.pendingFields].filter(
-      (field) => field.reject && (field.scope() === scope || isNestedIn(scope.key, field.key)),
+      (field) => field.reject && (field.scope === scope || isNestedIn(scope.key, field.key)),
     )
     const below =
       fields.length > 0 ? fields : [...this.pendingFields].filter((field) => isWithin(`${field.key}>`, scope.key))
@@ -347,7 +346,7 @@ export class Operation implements ExecutionOwner {
     try {
       encoded = encodeResult(result)
     } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause)
+      const reason = messageOf(cause)
       const message = 'Expected a response that JSON can hold, but a scalar of it gave something else.'
       return execution.whenLive(() => execution.fail('DURABLE_NOT_SERIALIZABLE', message, reason))
     }
@@ -505,7 +504,7 @@ export class Operation implements ExecutionOwner {
 }
 
 function waitsForTool(field: PendingField): boolean {
-  return (field.scope()?.pendingTools ?? 0) > 0
+  return (field.scope?.pendingTools ?? 0) > 0
 }
 
 /** The operation can never be resumed: it is not valid for the schema any more. */
@@ -518,7 +517,7 @@ function isFinal(outcome: { result: ExecutionResult } | { error: unknown }): boo
 }
 
 function refusalReason(outcome: { result: ExecutionResult } | { error: unknown }): string {
-  if ('error' in outcome) return outcome.error instanceof Error ? outcome.error.message : String(outcome.error)
+  if ('error' in outcome) return messageOf(outcome.error)
   const messages = outcome.result.errors?.map((error) => error.message).join('; ')
   return `The server answered without executing the operation${messages ? `: ${messages}` : ''}.`
 }

@@ -79,10 +79,6 @@ export class Pump {
     this.#schedule()
   }
 
-  has(key: string): boolean {
-    return this.#queued.has(key)
-  }
-
   request(key: string, request: PumpRequest): void {
     this.#requests.set(key, request)
     if (this.#queued.has(key)) this.#blocked++
@@ -98,12 +94,6 @@ export class Pump {
       if (this.#requests.has(key)) this.#blocked--
     }
     this.#schedule()
-  }
-
-  /** What the code has to ask for next, where something else that it asked for waits behind it. */
-  get missing(): string | null {
-    const head = this.#peek()
-    return head && this.#blocked > 0 && !this.#requests.has(head.key) ? head.key : null
   }
 
   /** Nothing is released any more. */

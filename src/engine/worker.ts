@@ -1,7 +1,9 @@
 import type { Timer } from '../core/clock.ts'
+import { messageOf } from '../core/errors.ts'
 import type { BeatReceipt, Claimed, ClaimRequest, StoreSession } from '../store/store.ts'
 import type { Engine } from './engine.ts'
 import type { Execution } from './execution.ts'
+import { giveBack } from './give-back.ts'
 import { outsideOfRequests } from './pump.ts'
 import { MAX_SUSPECTS, PROBATION_MS, SUSPECTS } from './takeovers.ts'
 
@@ -253,18 +255,8 @@ export class Worker {
 
   /** A run that this process holds and does not know (an answer was lost, a failing store): somebody else may go on. */
   async #release(runId: string, epoch: number): Promise<void> {
-    await this.#session.commit([
-      {
-        runId,
-        epoch,
-        seq: RELEASE_SEQ,
-        create: null,
-        outcomes: [],
-        opens: [],
-        next: { kind: 'park', wakeInMs: STRAY_DELAY_MS },
-        note: 'The process that held this run gave it up.',
-      },
-    ])
+    const note = 'The process that held this run gave it up.'
+    await this.#session.commit([giveBack({ runId, epoch, seq: RELEASE_SEQ }, STRAY_DELAY_MS, { note })])
     this.wakeIn(STRAY_DELAY_MS)
   }
 
@@ -293,7 +285,7 @@ export class Worker {
 
   #warn(message: string, error: unknown): void {
     if (this.#stopped) return
-    this.#engine.options.warn(message, { reason: error instanceof Error ? error.message : String(error) })
+    this.#engine.options.warn(message, { reason: messageOf(error) })
   }
 }
 

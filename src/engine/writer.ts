@@ -1,3 +1,4 @@
+import { sleep } from '../core/clock.ts'
 import type { Clock } from '../core/clock.ts'
 import { StoreError } from '../store/store.ts'
 import type { CommitReceipt, Conflict, RunCommit, StoreSession } from '../store/store.ts'
@@ -84,7 +85,7 @@ export class Writer {
           for (const { author, commit } of batch) author.onStoreFailure(commit, error)
           return
         }
-        await new Promise<void>((resolve) => this.#clock.setTimeout(resolve, delay))
+        await sleep(this.#clock, delay)
       }
     }
     distribute(batch, receipt)

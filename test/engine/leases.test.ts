@@ -320,6 +320,36 @@ overStores('what user code never gets to catch (I12)', (world) => {
     expect((await server.finish(later.runId)).result).toEqual({ data: { go: 'the end' } })
   })
 
+  it('a store that cannot be opened for a while: it is tried until it can be, and what is due goes on (I4)', async () => {
+    const { options } = watchful(world(), async () => 'worked')
+    const first = world().serve(options)
+    const { runId } = await first.ask('{ go }')
+    await first.close()
+    let attempts = 0
+    world().onCommit((phase, what) => {
+      if (what === 'connect' && phase === 'before' && ++attempts <= 8) throw new Error('no such host')
+    })
+    // Nobody asks it for anything.
+    const later = world().serve(options)
+    await world().advance('10m')
+    expect(attempts).toBe(9)
+    expect(later.warnings).toEqual(['The store could not be opened; it is tried until it can be.'])
+    expect((await later.get(runId)).result).toEqual({ data: { go: 'the end' } })
+  })
+
+  it('a server that is closed while its store cannot be opened: nothing of it is left', async () => {
+    const { options } = watchful(world(), async () => 'worked')
+    world().onCommit((phase, what) => {
+      if (what === 'connect' && phase === 'before') throw new Error('no such host')
+    })
+    const server = world().serve(options)
+    await world().advance('2s')
+    const started = server.durable.start().catch(String)
+    const closed = [server.durable.close(), server.durable.close()]
+    expect(await world().until(Promise.all(closed))).toEqual([undefined, undefined])
+    expect(await started).toContain('onCommit threw before the commit of "connect"')
+  })
+
   it('nondeterminism: an outcome of another kind under the same key fails the run', async () => {
     const code = (changed: boolean) =>
       oneField(async (_source, _args, { step }) => {

@@ -181,7 +181,7 @@ export async function createApp(kind: ServerKind, given: AppSpec): Promise<App> 
     return { durable, server, crash: () => crash() }
   }
 
-  let now = await start()
+  let now: Awaited<ReturnType<typeof start>>
   const close = async (): Promise<void> => {
     await now.server.dispose()
     const closed = now.durable.close()
@@ -232,6 +232,7 @@ export async function createApp(kind: ServerKind, given: AppSpec): Promise<App> 
       expect(clock.pending, 'timers left behind').toBe(0)
     },
   })
+  now = await start()
   return app
 }
 

@@ -1,8 +1,9 @@
 import { makeExecutableSchema } from '@graphql-tools/schema'
-import { buildSchema, GraphQLObjectType, GraphQLSchema, GraphQLString } from 'graphql'
+import { buildSchema, GraphQLObjectType, GraphQLSchema, GraphQLString, isObjectType } from 'graphql'
 import { describe, expect, it } from 'vitest'
 import { durableDirective, durableTypeDefs } from '../../schema/index.ts'
-import { fieldPolicies, readFieldPolicy } from '../../schema/policy.ts'
+import { readFieldPolicy } from '../../schema/policy.ts'
+import type { FieldPolicy } from '../../src/core/policy.ts'
 
 const FULL = { id: 'pay', retries: 5, timeout: '20s', hold: '2s' }
 const PARSED = { id: 'pay', retries: 5, timeoutMs: 20_000, holdMs: 2000 }
@@ -20,7 +21,20 @@ function sdlFirst(directive: string): GraphQLSchema {
   })
 }
 
-describe('fieldPolicies', () => {
+/** The policies of a schema's fields by coordinate (`Mutation.checkout`). */
+function fieldPolicies(schema: GraphQLSchema): ReadonlyMap<string, FieldPolicy> {
+  const fields = Object.values(schema.getTypeMap())
+    .filter((type) => isObjectType(type))
+    .flatMap((type) => Object.values(type.getFields()).map((field) => [`${type.name}.${field.name}`, field] as const))
+  return new Map(
+    fields.flatMap(([coordinate, field]) => {
+      const policy = readFieldPolicy(coordinate, field)
+      return policy === null ? [] : [[coordinate, policy] as const]
+    }),
+  )
+}
+
+describe("a field's policy", () => {
   it.each([
     ['the SDL', sdlFirst(SDL)],
     ['extensions.durable', codeFirst({ durable: FULL })],

@@ -1,3 +1,4 @@
+import { assertOnePartARun } from '../batch.ts'
 import type { CommitReceipt, Conflict, NewRun, NewWait, NextState, RunCommit, RunEnding, RunRecord } from '../store.ts'
 import { isEnded, StoreError } from '../store.ts'
 import type { RunEntry, Transaction } from './database.ts'
@@ -20,17 +21,6 @@ export function commit(caller: Caller, batch: readonly RunCommit[]): CommitRecei
     }
     return { at, accepted, conflicts }
   })
-}
-
-/** The receipt speaks for a run as a whole, and so two parts of one run could not be told apart in it. */
-function assertOnePartARun(batch: readonly RunCommit[]): void {
-  const seen = new Set<string>()
-  for (const { runId } of batch) {
-    if (seen.has(runId)) {
-      throw new StoreError('rejected', `Expected one part for a run in a batch, but got two for ${runId}. Merge them.`)
-    }
-    seen.add(runId)
-  }
 }
 
 /** The run as it is afterwards; null where the part is refused. */

@@ -1,6 +1,6 @@
 import type { Conflict, EventRecord, OutcomeRecord, RunRecord, StoreHint, WaitRecord } from '../store.ts'
 import { StoreError } from '../store.ts'
-import type { Hints } from './hints.ts'
+import type { Hints } from '../hints.ts'
 import type { Caller } from './session.ts'
 
 /** Everything the store keeps: what tables are to the other stores. */

@@ -1,6 +1,6 @@
 import type { ConnectOptions, Store, StoreSession } from '../store.ts'
 import type { Database } from './database.ts'
-import { createHints } from './hints.ts'
+import { createHints } from '../hints.ts'
 import { openSession } from './session.ts'
 
 export interface MemoryStoreOptions {

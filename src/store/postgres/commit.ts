@@ -1,3 +1,4 @@
+import { assertOnePartARun } from '../batch.ts'
 import type {
   CommitReceipt,
   Conflict,
@@ -9,7 +10,6 @@ import type {
   RunRecord,
   RunStatus,
 } from '../store.ts'
-import { StoreError } from '../store.ts'
 import { leafOf } from './leaf.ts'
 import type { Caller } from './session.ts'
 import * as sql from './sql/commit.ts'
@@ -38,17 +38,6 @@ export async function commit(caller: Caller, batch: readonly RunCommit[]): Promi
   }
   hintAt(caller, batch, accepted)
   return { at, accepted, conflicts }
-}
-
-/** The receipt speaks for a run as a whole, and so two parts of one run could not be told apart in it. */
-function assertOnePartARun(batch: readonly RunCommit[]): void {
-  const seen = new Set<string>()
-  for (const { runId } of batch) {
-    if (seen.has(runId)) {
-      throw new StoreError('rejected', `Expected one part for a run in a batch, but got two for ${runId}. Merge them.`)
-    }
-    seen.add(runId)
-  }
 }
 
 function writeParts(caller: Caller, parts: readonly RunCommit[]): Promise<sql.CommitRow[]> {

@@ -1,5 +1,6 @@
+import { assertOnePartARun } from '../batch.ts'
 import type { CommitReceipt, Conflict, NewRun, NewWait, Outcome, RunCommit, RunEnding, RunRecord } from '../store.ts'
-import { isEnded, StoreError } from '../store.ts'
+import { isEnded } from '../store.ts'
 import type { Database, Hint } from './database.ts'
 import { ensureRegistered } from './liveness.ts'
 import type { Caller } from './session.ts'
@@ -22,17 +23,6 @@ export async function commit(caller: Caller, batch: readonly RunCommit[]): Promi
     }
     return { at, accepted, conflicts }
   })
-}
-
-/** The receipt speaks for a run as a whole, and so two parts of one run could not be told apart in it. */
-function assertOnePartARun(batch: readonly RunCommit[]): void {
-  const seen = new Set<string>()
-  for (const { runId } of batch) {
-    if (seen.has(runId)) {
-      throw new StoreError('rejected', `Expected one part for a run in a batch, but got two for ${runId}. Merge them.`)
-    }
-    seen.add(runId)
-  }
 }
 
 /** Whether the run is signalled; null where the part is refused. */

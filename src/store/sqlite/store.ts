@@ -1,5 +1,5 @@
 import type { ConnectOptions, Store, StoreSession } from '../store.ts'
-import { createHints } from './hints.ts'
+import { createHints } from '../hints.ts'
 import { IN_MEMORY, openDatabase } from './open.ts'
 import type { Database } from './database.ts'
 import { openSession } from './session.ts'

@@ -1,8 +1,8 @@
-import type { StoreHint } from '../store.ts'
+import type { StoreHint } from './store.ts'
 
 type Listener = (hint: StoreHint) => void
 
-/** Carries hints from whichever session wrote to all that watch. */
+/** Carries hints among the sessions of one store object, from whichever wrote to all that watch. */
 export interface Hints {
   watch(sessionId: string, listener: Listener): () => void
   /** Delivers later, in a microtask of its own: nobody is called back from inside a transaction. */
