@@ -5,7 +5,7 @@ import { createApp } from './app.ts'
  */
 
 const { durable } = createApp({ concurrency: 16 })
-// Rejects where the database cannot be reached: a supervisor starts the process again.
+// Waits until the database can be reached.
 await durable.start()
 console.log(`worker ${process.pid}: at work`)
 
