@@ -120,7 +120,7 @@ function ownArgs(args: ExecutionArgs): ExecutionArgs {
 }
 
 function start(engine: Engine): void {
-  engine.startInTime().catch((error: unknown) => {
+  engine.store.openInTime().catch((error: unknown) => {
     if (engine.closing) return
     engine.options.warn('The store could not be opened; the next operation that uses a step tries again.', {
       reason: messageOf(error),

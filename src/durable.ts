@@ -6,6 +6,7 @@ import { readFieldPolicy } from '../schema/policy.ts'
 import { systemClock } from './core/system-clock.ts'
 import { toMs } from './core/duration.ts'
 import { Engine } from './engine/engine.ts'
+import { sendEvents } from './engine/events.ts'
 import { wrapSchema } from './engine/fields.ts'
 import { resolveOptions } from './engine/options.ts'
 import { createRuns, cursorOf } from './engine/runs.ts'
@@ -80,10 +81,10 @@ export function createDurable<Context = any, Captured = unknown>(
       prepared.set(result, result)
       return result
     },
-    send: (event) => engine.send(Array.isArray(event) ? event : [event]),
+    send: (event) => sendEvents(engine, Array.isArray(event) ? event : [event]),
     runs,
     fetch: (request, context) => handleRunRequest({ engine, runs, options: given }, request, context),
-    start: () => engine.startInTime(),
+    start: () => engine.store.openInTime(),
     close: ({ timeout } = {}) => engine.close(toMs(timeout ?? CLOSE_TIMEOUT, 'timeout')),
   }
   internals.set(durable, { engine, options: given })

@@ -2,7 +2,7 @@ import { isAsyncIterable } from '@graphql-tools/utils'
 import type { ExecutionArgs } from 'graphql'
 import { areVariablesValid, operationIn, rootKeys, withoutIncrementalDelivery } from './documents.ts'
 import { durableFieldResolver } from './fields.ts'
-import { joinRun } from './idempotency.ts'
+import { idempotencyKeyOf, joinRun } from './idempotency.ts'
 import type { Operation } from './operation.ts'
 import type { Execute, Executed } from './pass.ts'
 import { executeFieldByField, rootFieldsOf } from './serial.ts'
@@ -18,7 +18,7 @@ export function executePass(operation: Operation, args: ExecutionArgs, execute: 
 function executeForeground(operation: Operation, args: ExecutionArgs, execute: Execute): Executed | Promise<Executed> {
   let executed: Executed | Promise<Executed>
   try {
-    const key = operation.engine.idempotencyKeyOf(operation)
+    const key = idempotencyKeyOf(operation)
     executed = key === null ? start(operation, args, execute) : executeUnder(key, operation, args, execute)
   } catch (error) {
     operation.onForegroundFailed()

@@ -9,6 +9,7 @@ import type { Operation } from './operation.ts'
 import { decodeResult } from './result.ts'
 import type { StoredResult } from './result.ts'
 import { untilChanged } from './runs.ts'
+import { mayBeKeyed } from './serial.ts'
 import { toSnapshot, toSummary } from './snapshot.ts'
 
 /** What the IETF draft's header may hold at most here. */
@@ -30,6 +31,17 @@ export function parseIdempotencyKey(header: string): string {
   )
 }
 
+/**
+ * The key that a request's operation is to be executed under, once. Queries have none, unless they are `@durable`:
+ * they change nothing, and clients that send a key with everything would make a run of every poll.
+ */
+export function idempotencyKeyOf({ engine, host, context, args }: Operation): string | null {
+  if (!args || !mayBeKeyed(args)) return null
+  if (engine.options.idempotencyKey) return engine.options.idempotencyKey(context) ?? null
+  const header = host.headers(context, ['idempotency-key'])['idempotency-key']
+  return header === undefined ? null : parseIdempotencyKey(header)
+}
+
 /** Tells a request that came twice from another one under the same key. */
 export function fingerprintOf(encodedOperation: string): string {
   return createHash('sha256').update(encodedOperation).digest('base64url')
@@ -42,7 +54,7 @@ export function fingerprintOf(encodedOperation: string): string {
 export async function joinRun(operation: Operation, fingerprint: string, conflict: Conflict): Promise<ExecutionResult> {
   const { engine } = operation
   // The key alone does not give anybody the response: without an owner it is nobody's in particular (I9).
-  const view = await engine.read(conflict.runId)
+  const view = await engine.store.call((session) => session.read(conflict.runId))
   const isVisible = view !== null && (await engine.canRead(toSummary(view), operation.context))
   if (conflict.fingerprint !== fingerprint || !isVisible) {
     const error = new DurableError(
@@ -64,7 +76,7 @@ async function endOf(engine: Engine, runId: string, holdMs: number): Promise<Sto
   for (;;) {
     const changed = untilChanged(engine, runId)
     try {
-      const view = await engine.read(runId, { result: true })
+      const view = await engine.store.call((session) => session.read(runId, { result: true }))
       if (view && isEnded(view.run.status)) return view.result === null ? null : decodeResult(view.result)
       await engine.carryOnIfDue(runId)
       const leftMs = giveUpAt - engine.clock.now()
@@ -77,7 +89,7 @@ async function endOf(engine: Engine, runId: string, holdMs: number): Promise<Sto
 }
 
 async function followed(engine: Engine, runId: string): Promise<Followed> {
-  const view = await engine.read(runId)
+  const view = await engine.store.call((session) => session.read(runId))
   const run = view && toSnapshot(view, engine.find(runId)?.run ?? null)
   return { runId, status: run?.status ?? 'RUNNING', waitingOn: run?.waitingOn ?? [] }
 }

@@ -3,7 +3,6 @@ import { toMs } from '../core/duration.ts'
 import { isEnded } from '../store/store.ts'
 import type { ListQuery, RunRecord, RunStatus as StoredStatus } from '../store/store.ts'
 import type { ListFilter, ReadOptions, Runs, RunSnapshot } from '../types.ts'
-import { unavailable } from './errors.ts'
 import type { Engine } from './engine.ts'
 import { encodeResult } from './result.ts'
 import { toSnapshot, toSummary } from './snapshot.ts'
@@ -16,8 +15,8 @@ const MAX_PAGE = 100
 /** `durable.runs` */
 export function createRuns(engine: Engine): Runs {
   const get = async (id: string, { summary = false }: ReadOptions = {}): Promise<RunSnapshot | null> => {
-    const session = await engine.session()
-    const view = await translated(session.read(id, summary ? {} : { journal: true, result: true }))
+    const parts = summary ? {} : { journal: true, result: true }
+    const view = await engine.store.call((session) => session.read(id, parts))
     if (!view) return null
     return summary ? toSummary(view) : toSnapshot(view, engine.find(id)?.run ?? null)
   }
@@ -26,10 +25,9 @@ export function createRuns(engine: Engine): Runs {
     get,
 
     async list(filter = {}, options = {}) {
-      const session = await engine.session()
       const query = toQuery(filter)
       // One more than asked for tells whether there is another page.
-      const found = await translated(session.list({ ...query, first: query.first + 1 }))
+      const found = await engine.store.call((session) => session.list({ ...query, first: query.first + 1 }))
       const records = found.slice(0, query.first)
       const views = await Promise.all(records.map(({ id }) => get(id, options)))
       const last = records.at(-1)
@@ -44,8 +42,7 @@ export function createRuns(engine: Engine): Runs {
       for (;;) {
         const changed = untilChanged(engine, id)
         try {
-          const session = await engine.session()
-          const view = await translated(session.read(id))
+          const view = await engine.store.call((session) => session.read(id))
           if (!view) return null
           if (isEnded(view.run.status)) return await get(id, { summary })
           await engine.carryOnIfDue(id)
@@ -67,10 +64,7 @@ export function createRuns(engine: Engine): Runs {
       throw new DurableError('DURABLE_FORBIDDEN', `There is no run ${JSON.stringify(id)}.`)
     },
 
-    async delete(id) {
-      const session = await engine.session()
-      return translated(session.delete(id))
-    },
+    delete: (id) => engine.store.call((session) => session.delete(id)),
   }
 }
 
@@ -124,13 +118,4 @@ function decodeCursor(cursor: string): { createdAt: number; id: string } {
   const [createdAt = '', id] = Buffer.from(cursor, 'base64url').toString().split(' ')
   if (id !== undefined && /^\d+$/.test(createdAt)) return { createdAt: Number(createdAt), id }
   throw new TypeError(`Expected after to be the endCursor of another page, but got ${JSON.stringify(cursor)}.`)
-}
-
-/** Store errors become the one that users see. */
-async function translated<T>(promise: Promise<T>): Promise<T> {
-  try {
-    return await promise
-  } catch (cause) {
-    throw unavailable(cause)
-  }
 }

@@ -9,6 +9,7 @@ import { DurableError, messageOf, StepError } from '../core/errors.ts'
 import type { DurableErrorCode } from '../core/errors.ts'
 import type { EventRecord, OutcomeKind, OutcomeRecord } from '../store/store.ts'
 import type { DurableEvent, EventInput, Step, StepAttempt, StepRunOptions, WaitForEventOptions } from '../types.ts'
+import { sendEvents } from './events.ts'
 import type { Execution } from './execution.ts'
 import { resolveBackoff } from './options.ts'
 import { assertNotInsideStep, assertStepId, surroundings } from './scope.ts'
@@ -433,9 +434,8 @@ function startSend(call: Call, step: Step, event: EventInput | readonly EventInp
     'SEND',
     async ({ idempotencyKey }) => {
       // The ids derive from the step, so that sending again after a crash is not another event.
-      return call.execution.engine.send(
-        events.map((e, index) => ({ ...e, id: e.id ?? `evt_${idempotencyKey}_${index}` })),
-      )
+      const withIds = events.map((each, index) => ({ ...each, id: each.id ?? `evt_${idempotencyKey}_${index}` }))
+      return sendEvents(call.execution.engine, withIds)
     },
     undefined,
   )

@@ -1,7 +1,7 @@
 import type { Timer } from '../core/clock.ts'
 import { parseKey } from '../core/keys.ts'
 import { DurableError } from '../core/errors.ts'
-import type { EventRecord, NewWait, WaitKind, WaitRecord } from '../store/store.ts'
+import type { EventQuery, EventRecord, NewWait, WaitKind, WaitRecord } from '../store/store.ts'
 import type { WaitSnapshot } from '../types.ts'
 import type { Execution } from './execution.ts'
 import type { Scope } from './scope.ts'
@@ -255,15 +255,10 @@ export class Waits {
       .filter((wait) => wait.spec.event !== null && wait.registered)
       .toSorted((a, b) => a.seq - b.seq)
     if (waits.length === 0 || this.#execution.state !== 'live') return
-    const found = await engine.findEvents(
-      waits.map((wait) => ({
-        name: wait.spec.event ?? '',
-        match: wait.spec.match,
-        since: beganAt,
-        until: wait.until,
-        exclude: consumed,
-      })),
-    )
+    const queries = waits.map(({ spec, until }): EventQuery => {
+      return { name: spec.event ?? '', match: spec.match, since: beganAt, until, exclude: consumed }
+    })
+    const found = await engine.store.call((session) => session.findEvents(queries))
     if (this.#execution.state !== 'live') return
     for (const [index, wait] of waits.entries()) {
       const event = found[index] ?? null

@@ -204,8 +204,13 @@ export class Worker {
   }
 
   #claimer(): Omit<ClaimRequest, 'limit'> {
-    const { hotEpochs: hot, readyServers: servers } = this.#engine
-    return { hot, servers, preferMs: PREFER_MS, suspects: Math.max(0, MAX_SUSPECTS - this.#suspects.size) }
+    const { hotEpochs: hot, hosts } = this.#engine
+    return {
+      hot,
+      servers: [...hosts.ready],
+      preferMs: PREFER_MS,
+      suspects: Math.max(0, MAX_SUSPECTS - this.#suspects.size),
+    }
   }
 
   #carryOn(claimed: Claimed, sentAt: number): Promise<void> {

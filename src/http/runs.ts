@@ -38,9 +38,8 @@ export async function handleRunRequest(
   const run = visible.endedAt ? visible : await runs.wait(id, { timeout, signal: request.signal, summary: true })
   if (!run || !(await access.canRead(run, context))) return problem(404, 'There is no such run.')
   if (!run.endedAt) return pending(run)
-  const session = await engine.session()
-  const stored = (await session.read(id, { result: true }))?.result
-  return stored == null ? problem(404, 'There is no such run.') : finished(decodeResult(stored))
+  const stored = await engine.store.call((session) => session.read(id, { result: true }))
+  return stored?.result == null ? problem(404, 'There is no such run.') : finished(decodeResult(stored.result))
 }
 
 /** The id in `{path}/{id}`, or null where the path is another. */

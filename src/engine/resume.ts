@@ -1,0 +1,64 @@
+import { decode } from '../core/codec.ts'
+import { messageOf } from '../core/errors.ts'
+import type { Claimed, LoadedRun } from '../store/store.ts'
+import type { Engine } from './engine.ts'
+import { Execution } from './execution.ts'
+import { giveBack } from './give-back.ts'
+import { Operation } from './operation.ts'
+import type { RunInput } from './operation.ts'
+import { outsideOfRequests } from './pump.ts'
+import { restoreFinished } from './serial.ts'
+import { MAX_TAKEOVERS } from './takeovers.ts'
+
+/** Carries on a run that this process does not have in memory, from what the store kept of it. */
+export async function resumeCold(engine: Engine, claimed: Claimed, sentAt: number): Promise<void> {
+  const loaded = claimed.loaded ?? (await load(engine, claimed.run.id))
+  try {
+    if (loaded) begin(engine, claimed, loaded, sentAt)
+  } catch (error) {
+    await putOff(engine, claimed, messageOf(error))
+  }
+}
+
+/** It was said to be hot, and has been evicted since. */
+async function load({ store }: Engine, runId: string): Promise<LoadedRun | null> {
+  const view = await store.call((session) => session.read(runId, { journal: true, input: true }))
+  if (!view?.journal || view.input === null) return null
+  return { input: view.input, journal: view.journal, waits: view.waits }
+}
+
+function begin(engine: Engine, { run }: Claimed, loaded: LoadedRun, sentAt: number): void {
+  const input = decode(loaded.input) as RunInput // written by Operation
+  const operation = new Operation(engine, engine.hosts.get(run.server), null, input)
+  operation.restore(run)
+  const execution = new Execution(engine, {
+    runId: run.id,
+    epoch: run.epoch,
+    owner: operation,
+    created: true,
+    beganAt: run.beganAt,
+    timeoutAt: run.timeoutAt,
+    journal: loaded.journal,
+    waits: loaded.waits,
+    carried: [],
+  })
+  execution.leaseSeenAt = sentAt
+  operation.attach(execution, run.resumeFailures)
+  restoreFinished(operation, execution, loaded.journal)
+  engine.adopt(operation)
+  if (run.takeovers >= MAX_TAKEOVERS) {
+    const note = `${run.takeovers} processes in a row died while they held this run, without a new outcome.`
+    execution.fail('DURABLE_RESUME_FAILED', 'The operation could not be carried on.', note)
+    return
+  }
+  outsideOfRequests(() => operation.pass())
+}
+
+/** What the store has of a run cannot be read (another version wrote it, say): others may try, and operators see why. */
+async function putOff(engine: Engine, { run }: Claimed, reason: string): Promise<void> {
+  const failures = run.resumeFailures + 1
+  engine.options.warn('A run could not be read; it is tried again.', { runId: run.id, failures, reason })
+  const lease = { runId: run.id, epoch: run.epoch, seq: 1 }
+  const part = giveBack(lease, engine.resumeDelayMs(failures), { resumeFailures: failures, note: reason })
+  await engine.store.call((session) => session.commit([part]))
+}
