@@ -4,9 +4,9 @@ import { messageOf } from '../src/core/errors.ts'
 import { resuming } from '../src/engine/engine.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import type { Host } from '../src/engine/host.ts'
-import { InvalidDocument } from '../src/engine/operation.ts'
 import type { Operation } from '../src/engine/operation.ts'
 import { outsideOfRequests } from '../src/engine/pump.ts'
+import { InvalidDocument } from '../src/engine/refusal.ts'
 import type { ResumeInfo } from '../src/types.ts'
 
 /** The part of what `envelop` returns that a pass needs. */

@@ -1,5 +1,4 @@
 import type { Clock, Timer } from '../core/clock.ts'
-import { encodeThrown } from '../core/codec.ts'
 import { DurableError } from '../core/errors.ts'
 import type { DurableErrorCode } from '../core/errors.ts'
 import type {
@@ -9,17 +8,18 @@ import type {
   NewRun,
   NewWait,
   NextState,
-  Outcome,
-  OutcomeKind,
   OutcomeRecord,
   RunCommit,
   StoreError,
   WaitRecord,
 } from '../store/store.ts'
 import type { Engine } from './engine.ts'
+import { withinLimits } from './limits.ts'
+import type { NewOutcome } from './limits.ts'
+import type { Abandonment, ExecutionOwner } from './owner.ts'
+import { Pending } from './pending.ts'
 import { outsideOfRequests, Pump } from './pump.ts'
 import { encodeResult } from './result.ts'
-import type { Scope } from './scope.ts'
 import { Waits } from './waits.ts'
 import type { Author } from './writer.ts'
 
@@ -37,31 +37,6 @@ import type { Author } from './writer.ts'
  */
 type ExecutionState = 'live' | 'parking' | 'parked' | 'ending' | 'over'
 
-/** Why an execution is over before its pass has answered. */
-export type Abandonment =
-  | { readonly kind: 'lost' | 'evicted' }
-  /** It never became a run: its idempotency key belongs to another one. */
-  | { readonly kind: 'joins'; readonly conflict: Conflict }
-  /** The error that whoever still waits for the response gets. */
-  | { readonly kind: 'failed'; readonly error: DurableError }
-
-/** The GraphQL side of an execution. */
-export interface ExecutionOwner {
-  /** What the store keeps of the operation. */
-  newRun(): Omit<NewRun, 'beganAgoMs'>
-  /**
-   * Whether a wait of this field that ends in `endsInMs` (null: unknown) may keep the request open. Where it may not,
-   * `defer` follows as soon as the wait is committed.
-   */
-  mayHold(endsInMs: number | null, scope: Scope): boolean
-  defer(scope: Scope): void
-  /** There is a pass, and everything pending in it waits for a tool. */
-  mayPark(): boolean
-  /** A background pass is under way. */
-  readonly hasPass: boolean
-  onAbandoned(why: Abandonment): void
-}
-
 export interface ExecutionStart {
   readonly runId: string
   readonly epoch: number
@@ -74,26 +49,6 @@ export interface ExecutionStart {
   readonly waits: readonly WaitRecord[]
   /** Outcomes that are known before the run is: root fields that have finished. */
   readonly carried: readonly NewOutcome[]
-}
-
-export interface NewOutcome {
-  readonly key: string
-  readonly kind: OutcomeKind
-  readonly ok: boolean
-  readonly body: string
-  readonly attempts: number
-  readonly eventId: string | null
-  readonly startedAt: number
-}
-
-interface Pending {
-  outcomes: Outcome[]
-  opens: NewWait[]
-  next: NextState
-  takeovers?: number
-  resumeFailures?: number
-  note?: string | null
-  done: (() => void)[]
 }
 
 interface Sent {
@@ -134,7 +89,7 @@ export class Execution implements Author {
   #len: number
   #bytes = 0
   #inFlight = 0
-  #pending: Pending = emptyPending()
+  #pending: Pending = new Pending()
   #sent: Sent | null = null
   #whenLive: (() => void)[] = []
   #whenMayStart: (() => void)[] = []
@@ -184,7 +139,7 @@ export class Execution implements Author {
 
   /** Steps, commits and look-ups that are under way. */
   get busy(): boolean {
-    return this.#inFlight > 0 || this.#sent !== null || isFull(this.#pending) || !this.pump.idle
+    return this.#inFlight > 0 || this.#sent !== null || this.#pending.isFull || !this.pump.idle
   }
 
   /** Something that keeps the run from being parked until the returned function is called. */
@@ -219,7 +174,7 @@ export class Execution implements Author {
   /** Enqueues an outcome for the next commit; it is released in order after that (I1). */
   commitOutcome(outcome: NewOutcome, calls: number): void {
     if (this.#state !== 'live') return
-    const kept = this.#withinLimits(outcome)
+    const kept = withinLimits(outcome, this.#bytes, this.engine.options)
     this.#bytes += Buffer.byteLength(kept.body)
     this.#pending.outcomes.push({
       pos: this.#len++,
@@ -245,7 +200,7 @@ export class Execution implements Author {
   committed(): Promise<void> {
     return new Promise((resolve) => {
       if (this.#state === 'over') return
-      if (this.#created && !isFull(this.#pending) && !this.#sent) return resolve()
+      if (this.#created && !this.#pending.isFull && !this.#sent) return resolve()
       this.#pending.done.push(resolve)
       this.engine.writer.write(this)
     })
@@ -286,7 +241,7 @@ export class Execution implements Author {
     if (this.#whenLive.length + this.#whenMayStart.length > 0) this.onCalledAfterEviction()
     this.#whenLive = []
     this.#whenMayStart = []
-    this.#pending = emptyPending()
+    this.#pending = new Pending()
     this.#abortAttempts(new DOMException('The run is no longer advanced by this process.', 'AbortError'))
     this.engine.forget(this)
     this.owner.onAbandoned(why)
@@ -311,7 +266,7 @@ export class Execution implements Author {
     this.#armTimeout()
     this.waits.resume()
     for (const start of this.#whenLive.splice(0)) this.whenLive(start)
-    if (isFull(this.#pending)) this.engine.writer.write(this)
+    if (this.#pending.isFull) this.engine.writer.write(this)
     this.considerParking()
   }
 
@@ -382,21 +337,11 @@ export class Execution implements Author {
 
   takeCommit(): RunCommit | null {
     const pending = this.#pending
-    if (this.#state === 'over' || this.#state === 'parked' || this.#sent || (this.#created && !isFull(pending)))
+    if (this.#state === 'over' || this.#state === 'parked' || this.#sent || (this.#created && !pending.isFull))
       return null
-    this.#pending = emptyPending()
-    const commit: RunCommit = {
-      runId: this.runId,
-      epoch: this.epoch,
-      seq: ++this.#seq,
-      create: this.#created ? null : this.#newRun(),
-      outcomes: pending.outcomes,
-      opens: pending.opens,
-      next: pending.next,
-      ...(pending.takeovers !== undefined && { takeovers: pending.takeovers }),
-      ...(pending.resumeFailures !== undefined && { resumeFailures: pending.resumeFailures }),
-      ...(pending.note !== undefined && { note: pending.note }),
-    }
+    this.#pending = new Pending()
+    const create = this.#created ? null : this.#newRun()
+    const commit = pending.toCommit({ runId: this.runId, epoch: this.epoch, seq: ++this.#seq, create })
     this.#sent = { commit, pending }
     return commit
   }
@@ -441,7 +386,7 @@ export class Execution implements Author {
     if (commit.next.kind === 'park') return this.#onParked(commit.next.wakeInMs, signalled)
     if (commit.next.kind === 'end') return this.#onEnded()
     if (signalled) this.waits.scan()
-    if (isFull(this.#pending)) this.engine.writer.write(this)
+    if (this.#pending.isFull) this.engine.writer.write(this)
     this.considerParking()
   }
 
@@ -470,7 +415,7 @@ export class Execution implements Author {
   /** The store will never take it, from anybody: given up, the step would run again and again. The run ends instead. */
   #onUnwritable(cause: StoreError): void {
     this.#setState('live')
-    this.#pending = emptyPending()
+    this.#pending = new Pending()
     this.fail('DURABLE_RESUME_FAILED', 'The operation could not be carried on.', cause.message)
   }
 
@@ -492,25 +437,6 @@ export class Execution implements Author {
     this.outcomes.set(outcome.key, outcome)
     if (outcome.eventId !== null) this.consumed.add(outcome.eventId)
     this.waits.forget(outcome.key)
-  }
-
-  #withinLimits(outcome: NewOutcome): NewOutcome {
-    // A root field's response is no step: the client has got it, and the run's result is not limited either (I7).
-    if (outcome.kind === 'FIELD') return outcome
-    const { stepBytes, runBytes } = this.engine.options
-    const bytes = Buffer.byteLength(outcome.body)
-    const [limit, what] =
-      bytes > stepBytes
-        ? [stepBytes, `limits.stepBytes (${stepBytes})`]
-        : this.#bytes + bytes > runBytes
-          ? [runBytes, `limits.runBytes (${runBytes})`]
-          : [null, '']
-    if (limit === null) return outcome
-    const error = new DurableError(
-      'DURABLE_TOO_LARGE',
-      `An outcome of ${bytes} bytes exceeds ${what}. Keep large data elsewhere, and return a reference to it.`,
-    )
-    return { ...outcome, ok: false, body: encodeThrown(error) }
   }
 
   #onPassedOver(missing: string, released: string): void {
@@ -546,17 +472,3 @@ export class Execution implements Author {
 const BUSY_GRACE_MS = 30_000
 /** How long until a field that awaits something else than a tool is looked at again. */
 const RECHECK_MS = 500
-
-function emptyPending(): Pending {
-  return { outcomes: [], opens: [], next: { kind: 'hold' }, done: [] }
-}
-
-function isFull(pending: Pending): boolean {
-  return (
-    pending.outcomes.length > 0 ||
-    pending.opens.length > 0 ||
-    pending.next.kind !== 'hold' ||
-    pending.note !== undefined ||
-    pending.done.length > 0
-  )
-}

@@ -21,7 +21,7 @@ const MAX_KEY_LENGTH = 255
  *
  * @throws GraphQLError BAD_USER_INPUT, HTTP 400
  */
-export function parseIdempotencyKey(header: string): string {
+function parseIdempotencyKey(header: string): string {
   const quoted = /^\s*"((?:[^"\\]|\\["\\])*)"\s*$/.exec(header)
   const key = quoted ? (quoted[1] ?? '').replace(/\\(["\\])/g, '$1') : header.trim()
   if (key !== '' && key.length <= MAX_KEY_LENGTH && /^[\x20-\x7e]*$/.test(key)) return key

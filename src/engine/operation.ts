@@ -1,6 +1,5 @@
 import type { ExecutionArgs, ExecutionResult, GraphQLError } from 'graphql'
 import type { Timer } from '../core/clock.ts'
-import { encode } from '../core/codec.ts'
 import { DurableError, messageOf } from '../core/errors.ts'
 import { isNestedIn, isWithin } from '../core/keys.ts'
 import type { Conflict, Idempotency, NewRun, RunRecord } from '../store/store.ts'
@@ -8,14 +7,18 @@ import type { ResumedRun } from '../types.ts'
 import { unavailable } from './errors.ts'
 import type { Engine } from './engine.ts'
 import { Execution, PARK_AFTER_MS } from './execution.ts'
-import type { Abandonment, ExecutionOwner, NewOutcome } from './execution.ts'
 import type { Host } from './host.ts'
 import { Labels } from './labels.ts'
 import { deferredResult } from './deferred.ts'
-import { onlyOperationName, rootKeys, sourceOf } from './documents.ts'
-import { fingerprintOf } from './idempotency.ts'
+import { rootKeys } from './documents.ts'
 import type { Followed } from './idempotency.ts'
+import type { NewOutcome } from './limits.ts'
+import type { Abandonment, ExecutionOwner } from './owner.ts'
+import { isFinal, refusalReason } from './refusal.ts'
+import type { PassOutcome } from './refusal.ts'
 import { encodeResult, statusOf } from './result.ts'
+import { captureRequest, idempotencyOf } from './run-input.ts'
+import type { CapturedRequest, RunInput } from './run-input.ts'
 import type { Scope } from './scope.ts'
 
 /**
@@ -43,15 +46,6 @@ interface Shadow {
   readonly given: AbortSignal
   readonly signal: AbortSignal
   readonly getSignal: () => AbortSignal
-}
-
-/** What a run keeps of its request, encoded. */
-export interface RunInput {
-  readonly document: string
-  readonly operationName: string | null
-  readonly variables: Readonly<Record<string, unknown>>
-  readonly headers: Readonly<Record<string, string>>
-  readonly captured: unknown
 }
 
 /** A request whose executor does not come to its end by then is answered without the executor. */
@@ -87,6 +81,10 @@ export class Operation implements ExecutionOwner {
   input: RunInput | null
   phase: Phase
   reached = false
+  /** A background pass has got through to the executor. */
+  onReached: () => void = () => {}
+  /** What a context factory or another plugin threw in this pass, before masking: operators have to see it (I4). */
+  refusal: unknown = null
   /** The pass has come to the server's executor: what is executed before (by a context factory, say) is not it. */
   executing = false
   #execution: Execution | null = null
@@ -101,6 +99,10 @@ export class Operation implements ExecutionOwner {
   #resumeFailures = 0
   #failedWith: DurableError | null = null
   #shadow: Shadow | null = null
+  #version: string | null
+  #owner: string | null = null
+  /** Of the foreground, once it is a run. */
+  #request: CapturedRequest | null = null
   #idempotencyKey: string | null = null
   #joined: Followed | null = null
   /** While the run is being created under an idempotency key. */
@@ -194,7 +196,9 @@ export class Operation implements ExecutionOwner {
   execution(): Execution | null {
     if (this.#execution || this.phase === 'over' || !this.args) return this.#execution
     this.engine.assertOpen()
-    this.input = this.#captureInput(this.args)
+    this.#request = captureRequest(this.host, this.engine.options, this.args)
+    this.input = this.#request.input
+    this.#owner = this.#request.owner
     const beganAt = this.engine.storeNow()
     const timeoutMs = this.engine.options.timeoutMs
     this.#execution = new Execution(this.engine, {
@@ -328,7 +332,7 @@ export class Operation implements ExecutionOwner {
       this.#resumeFailures = 0
       release()
     }
-    let outcome: { result: ExecutionResult } | { error: unknown }
+    let outcome: PassOutcome
     try {
       outcome = { result: await this.host.pass(this) }
     } catch (error) {
@@ -352,12 +356,6 @@ export class Operation implements ExecutionOwner {
     }
     execution.end(statusOf(result), encoded)
   }
-
-  /** What a context factory or another plugin threw in this pass, before masking: operators have to see it (I4). */
-  refusal: unknown = null
-
-  /** A background pass has got through to the executor. */
-  onReached: () => void = () => {}
 
   get hasPass(): boolean {
     return this.phase === 'background' && this.#passing && this.reached
@@ -395,18 +393,8 @@ export class Operation implements ExecutionOwner {
       owner: this.#owner,
       version: options.version,
       timeoutMs: options.timeoutMs,
-      input: this.#encodedInput,
+      input: this.#request?.encoded ?? '',
       idempotency: this.#idempotency,
-    }
-  }
-
-  /** A key is its owner's, on one server. */
-  get #idempotency(): Idempotency | null {
-    if (this.#idempotencyKey === null || !this.input) return null
-    const { document, operationName, variables } = this.input
-    return {
-      key: JSON.stringify([this.host.name, this.#owner, this.#idempotencyKey]),
-      fingerprint: fingerprintOf(encode([document, operationName, variables])),
     }
   }
 
@@ -420,28 +408,15 @@ export class Operation implements ExecutionOwner {
     }
   }
 
-  #version: string | null
-  #owner: string | null = null
-  #encodedInput = ''
-
   /** For the engine: what the store kept. */
   restore({ owner, version }: RunRecord): void {
     this.#owner = owner
     this.#version = version
   }
 
-  #captureInput(args: ExecutionArgs): RunInput {
-    const { context, owner } = this.engine.options
-    const input: RunInput = {
-      document: sourceOf(args.document),
-      operationName: args.operationName ?? onlyOperationName(args.document),
-      variables: { ...args.variableValues },
-      headers: this.host.headers(args.contextValue, context.headers ?? []),
-      captured: context.capture?.(args.contextValue) ?? null,
-    }
-    this.#owner = owner?.(args.contextValue) ?? null
-    this.#encodedInput = encode(input, 'the variables and what context.capture returned')
-    return input
+  get #idempotency(): Idempotency | null {
+    if (this.#idempotencyKey === null || !this.#request) return null
+    return idempotencyOf(this.host.name, this.#request, this.#idempotencyKey)
   }
 
   /** Gives keys to what was called before there was a run: a later pass takes it over. */
@@ -481,7 +456,7 @@ export class Operation implements ExecutionOwner {
   }
 
   /** A refusal is never a run's result: the pass is tried again, and then the run fails with its cause. */
-  #onPassRefused(execution: Execution, outcome: { result: ExecutionResult } | { error: unknown }): void {
+  #onPassRefused(execution: Execution, outcome: PassOutcome): void {
     if (this.phase === 'over') return
     const reason = refusalReason(outcome)
     const failures = ++this.#resumeFailures
@@ -505,19 +480,4 @@ export class Operation implements ExecutionOwner {
 
 function waitsForTool(field: PendingField): boolean {
   return (field.scope?.pendingTools ?? 0) > 0
-}
-
-/** The operation can never be resumed: it is not valid for the schema any more. */
-export class InvalidDocument extends Error {
-  override readonly name = 'InvalidDocument'
-}
-
-function isFinal(outcome: { result: ExecutionResult } | { error: unknown }): boolean {
-  return 'error' in outcome && outcome.error instanceof InvalidDocument
-}
-
-function refusalReason(outcome: { result: ExecutionResult } | { error: unknown }): string {
-  if ('error' in outcome) return messageOf(outcome.error)
-  const messages = outcome.result.errors?.map((error) => error.message).join('; ')
-  return `The server answered without executing the operation${messages ? `: ${messages}` : ''}.`
 }
