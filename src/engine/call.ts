@@ -1,0 +1,144 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { decode } from '../core/codec.ts'
+import { DurableError, messageOf } from '../core/errors.ts'
+import type { OutcomeKind, OutcomeRecord } from '../store/store.ts'
+import type { Execution } from './execution.ts'
+import { assertNotInsideStep, assertStepId } from './scope.ts'
+import type { Scope } from './scope.ts'
+
+/** Who a field's tools work for. */
+export interface ToolHost {
+  /** The run's execution, which the first call makes. Null once the operation has been answered and is no run. */
+  execution(): Execution | null
+}
+
+/** One call of a tool, under its key. */
+export interface Call {
+  readonly execution: Execution
+  readonly scope: Scope
+  readonly id: string
+  readonly key: string
+  readonly startedAt: number
+  /** Runs a function in the caller's own asynchronous context, also after a retry. */
+  readonly inContext: <T>(run: () => T) => T
+}
+
+/**
+ * What every tool shares: a call gets a key, its promise is settled by the pump and by nothing else (I5, I12), and
+ * what the journal has is not started again (I2).
+ */
+export function call<T>(
+  host: ToolHost,
+  scope: Scope,
+  id: string,
+  kind: OutcomeKind,
+  start: (call: Call) => void,
+  read: (value: unknown, outcome: OutcomeRecord) => T,
+): Promise<T> {
+  let execution: Execution | null
+  let turn: { number: number; loose: boolean }
+  let key: string
+  try {
+    assertNotInsideStep(id)
+    assertStepId(id)
+    execution = host.execution()
+    if (!execution) return new Promise(() => {})
+    if (!isWithinCalls(execution)) return new Promise(() => {})
+    turn = execution.pump.turn()
+    key = scope.nextKey(id, turn)
+  } catch (error) {
+    return rejected(error)
+  }
+  const { outcomes, pump } = execution
+  const promise = new Promise<T>((resolve, reject) => {
+    if (execution.state === 'over') return execution.onCalledAfterEviction()
+    if (execution.state === 'ending') return
+    scope.opened(id, turn)
+    pump.request(key, {
+      scope,
+      settle(outcome) {
+        const value = decodeOutcome(execution, outcome)
+        if (value === UNREADABLE) return
+        scope.settled(id, turn)
+        try {
+          resolve(read(value, outcome))
+        } catch (error) {
+          // A failed step that nobody awaits is in the journal; it must not end the process.
+          promise.catch(() => {})
+          reject(error)
+        }
+      },
+    })
+    const known = outcomes.get(key)
+    if (known) return assertSameKind(execution, known, kind)
+    // Not before: a snapshot takes half as long as all the rest of a replayed call.
+    const inContext = AsyncLocalStorage.snapshot()
+    execution.whenLive(() => {
+      try {
+        start({ execution, scope, id, key, inContext, startedAt: execution.clock.now() })
+      } catch (error) {
+        scope.settled(id, turn)
+        reject(error) // arguments that make no sense: nothing has begun
+      }
+    })
+  })
+  // A misuse that nobody awaits must not end the process.
+  promise.catch(() => {})
+  return promise
+}
+
+function rejected(reason: unknown): Promise<never> {
+  const promise = Promise.reject(reason)
+  promise.catch(() => {})
+  return promise
+}
+
+const UNREADABLE = Symbol('unreadable')
+
+/** What the journal has but cannot be read (a version that is newer wrote it, say) must not be thrown at user code (I12). */
+function decodeOutcome(execution: Execution, outcome: OutcomeRecord): unknown {
+  try {
+    return decode(outcome.body)
+  } catch (error) {
+    const note = `The outcome of "${outcome.key}" cannot be read: ${messageOf(error)}`
+    execution.fail('DURABLE_RESUME_FAILED', 'The operation could not be carried on.', note)
+    return UNREADABLE
+  }
+}
+
+/** Beyond the limit the run ends. No promise tells: code that catches and tries again would never give way (I12). */
+function isWithinCalls(execution: Execution): boolean {
+  const { maxSteps } = execution.engine.options
+  if (++execution.calls <= maxSteps) return true
+  execution.fail(
+    'DURABLE_TOO_MANY_STEPS',
+    `Expected at most limits.steps (${maxSteps}) steps in a run. Do more in one step, or split the operation.`,
+  )
+  return false
+}
+
+function assertSameKind(execution: Execution, known: OutcomeRecord, kind: OutcomeKind): void {
+  if (known.kind === kind) return
+  execution.fail(
+    'DURABLE_NONDETERMINISM',
+    'The code of this operation changed in a way that does not fit what the run has done.',
+    `The journal has an outcome of kind ${known.kind} for "${known.key}", but the code asked for ${kind}.`,
+  )
+}
+
+/** What came of the call, for the run's next commit. */
+export function commit(
+  call: Call,
+  kind: OutcomeKind,
+  ok: boolean,
+  body: string,
+  attempts: number,
+  eventId?: string,
+): void {
+  const { execution, key, scope, startedAt } = call
+  execution.commitOutcome({ key, kind, ok, body, attempts, eventId: eventId ?? null, startedAt }, scope.calls)
+}
+
+export function misused(id: string, expected: string, got: string): DurableError {
+  return new DurableError('DURABLE_STEP_MISUSED', `Expected step "${id}" to get ${expected}, but it got ${got}.`)
+}

@@ -1,0 +1,201 @@
+import { createHash } from 'node:crypto'
+import { judgeFailure } from '../core/backoff.ts'
+import type { RetryPolicy, Verdict } from '../core/backoff.ts'
+import type { Timer } from '../core/clock.ts'
+import { encode, encodeThrown, isGraphQLError } from '../core/codec.ts'
+import { toMs } from '../core/duration.ts'
+import { DurableError, StepError } from '../core/errors.ts'
+import type { DurableErrorCode } from '../core/errors.ts'
+import type { OutcomeKind, OutcomeRecord } from '../store/store.ts'
+import type { EventInput, Step, StepAttempt, StepRunOptions } from '../types.ts'
+import { commit, misused } from './call.ts'
+import type { Call } from './call.ts'
+import { sendEvents } from './events.ts'
+import type { Execution } from './execution.ts'
+import { resolveBackoff } from './options.ts'
+import { surroundings } from './scope.ts'
+
+/** `step.run`: attempts at `fn`, until one succeeds or the last has failed. */
+export function startRun(
+  call: Call,
+  step: Step,
+  kind: 'RUN' | 'SEND',
+  fn: (attempt: StepAttempt) => unknown,
+  options: StepRunOptions | undefined,
+): void {
+  if (typeof fn !== 'function') throw misused(call.id, 'a function as its second argument', typeof fn)
+  const policy = runPolicy(call, options)
+  const stored = call.execution.waits.storedAttempts(call.key)
+  const attempt = (number: number): void => {
+    runAttempt(call, step, fn, number, policy.timeoutMs, (thrown, value) => {
+      if (thrown === null) return commitValue(call, kind, value, number)
+      const verdict = judge(thrown.error, number, policy, call.execution)
+      if (verdict !== 'final') return retryAfter(verdict.retryInMs, number)
+      warnOfFailure(call, thrown.error, number)
+      commit(call, kind, false, encodeThrown(thrown.error), number)
+    })
+  }
+  const retryAfter = (forMs: number | null, attempts: number): void => {
+    call.execution.waits.add({
+      key: call.key,
+      kind: 'RETRY',
+      scope: call.scope,
+      event: null,
+      match: null,
+      forMs,
+      attempts,
+      onOver: () => call.execution.whenMayStart(() => attempt(attempts + 1)),
+    })
+  }
+  if (stored) retryAfter(0, stored.attempts)
+  else call.execution.whenMayStart(() => attempt(1))
+}
+
+/** What a step threw is kept from clients, and a StepError is masked by nobody: here is where it can be seen. */
+function warnOfFailure({ execution, id, key }: Call, cause: unknown, attempts: number): void {
+  if (isGraphQLError(cause)) return // made for clients, who are told
+  execution.engine.options.warn(`Step "${id}" used up its attempts.`, {
+    runId: execution.runId,
+    step: key,
+    attempts,
+    cause,
+  })
+}
+
+/** A `retryIf` that throws, or a RetryAfterError without a usable time, ends the step with the error it was asked about. */
+function judge(error: unknown, attempt: number, policy: RetryPolicy, { clock }: Execution): Verdict {
+  try {
+    return judgeFailure(error, attempt, policy, clock)
+  } catch {
+    return 'final'
+  }
+}
+
+interface RunPolicy extends RetryPolicy {
+  readonly timeoutMs: number | null
+}
+
+function runPolicy({ execution, scope }: Call, options: StepRunOptions = {}): RunPolicy {
+  const defaults = execution.engine.options
+  return {
+    retries: options.retries ?? scope.policy?.retries ?? defaults.retries,
+    backoff: resolveBackoff(options.backoff, defaults.backoff),
+    retryIf: options.retryIf ?? defaults.retryIf,
+    timeoutMs: options.timeout === undefined ? (scope.policy?.timeoutMs ?? null) : toMs(options.timeout, 'timeout'),
+  }
+}
+
+function runAttempt(
+  call: Call,
+  step: Step,
+  fn: (attempt: StepAttempt) => unknown,
+  number: number,
+  timeoutMs: number | null,
+  onEnd: (thrown: { error: unknown } | null, value: unknown) => void,
+): void {
+  const { execution, key, id } = call
+  const release = execution.holdLease()
+  let controller: AbortController | null = null
+  let timer: Timer | null = null
+  let ended = false
+  const abort = (reason: unknown): void => {
+    timer?.cancel()
+    controller ??= new AbortController()
+    controller.abort(reason)
+  }
+  const end = (thrown: { error: unknown } | null, value?: unknown): void => {
+    if (ended) return
+    ended = true
+    timer?.cancel()
+    execution.attempts.delete(key)
+    // A refused pass may have parked the run meanwhile: then it is claimed again first, or turns out to be lost.
+    execution.whenLive(() => onEnd(thrown, value))
+    release()
+  }
+  if (timeoutMs !== null) {
+    timer = execution.clock.setTimeout(() => {
+      const error = new DurableError(
+        'DURABLE_STEP_TIMEOUT',
+        `An attempt at step "${id}" took longer than ${timeoutMs} ms.`,
+      )
+      end({ error })
+      abort(error)
+    }, timeoutMs)
+  }
+  execution.attempts.set(key, { abort, startedAt: execution.clock.now(), attempt: number })
+  const attempt: StepAttempt = {
+    runId: execution.runId,
+    attempt: number,
+    get idempotencyKey() {
+      return idempotencyKey(execution.runId, key)
+    },
+    get signal() {
+      controller ??= new AbortController()
+      return controller.signal
+    },
+  }
+  call
+    .inContext(() => surroundings.run({ scope: call.scope, host: null, step, insideStep: id }, async () => fn(attempt)))
+    .then(
+      (value) => end(null, value),
+      (error: unknown) => end({ error }),
+    )
+}
+
+/**
+ * The same for each attempt at a step, in any process. It goes to third parties, so the run's id, which may be all that
+ * it takes to read the run, cannot be told from it.
+ */
+function idempotencyKey(runId: string, key: string): string {
+  return `idem_${createHash('sha256').update(`${runId} ${key}`).digest('base64url')}`
+}
+
+function commitValue(call: Call, kind: OutcomeKind, value: unknown, attempts: number): void {
+  let body: string
+  try {
+    body = encode(value, `what step "${call.id}" returned`)
+  } catch (error) {
+    return commit(call, kind, false, encodeThrown(error), attempts)
+  }
+  commit(call, kind, true, body, attempts)
+}
+
+/** What the outcome of a step comes to for the resolver: a value, or an error that is thrown. */
+export function readRun(id: string, value: unknown, outcome: OutcomeRecord): unknown {
+  if (outcome.ok) return value
+  throw stepFailure(id, outcome.attempts, value)
+}
+
+const AS_THEMSELVES: ReadonlySet<DurableErrorCode> = new Set([
+  'DURABLE_NOT_SERIALIZABLE',
+  'DURABLE_TOO_LARGE',
+  'DURABLE_STEP_MISUSED',
+])
+
+/** What a resolver gets when a step has failed for good. */
+function stepFailure(id: string, attempts: number, cause: unknown): unknown {
+  if (cause instanceof DurableError) {
+    if (cause.code === 'DURABLE_STEP_TIMEOUT') return new StepError(id, attempts, cause, 'DURABLE_STEP_TIMEOUT')
+    // About how the step is written, and for whoever wrote it: the message says what to do.
+    if (AS_THEMSELVES.has(cause.code)) return cause
+  } else if (isGraphQLError(cause)) {
+    return cause
+  }
+  return new StepError(id, attempts, cause)
+}
+
+/** `step.sendEvent`: a step that sends. */
+export function startSend(call: Call, step: Step, event: EventInput | readonly EventInput[]): void {
+  const events = Array.isArray(event) ? (event as readonly EventInput[]) : [event as EventInput]
+  startRun(
+    call,
+    step,
+    'SEND',
+    async ({ idempotencyKey }) => {
+      // The ids derive from the step, so that sending again after a crash is not another event.
+      const withIds = events.map((each, index) => ({ ...each, id: each.id ?? `evt_${idempotencyKey}_${index}` }))
+      return sendEvents(call.execution.engine, withIds)
+    },
+    undefined,
+  )
+}
