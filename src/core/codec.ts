@@ -113,13 +113,16 @@ function errorData(error: Error, depth: number): ErrorData {
   if (error instanceof StepError) data.step = { id: error.stepId, attempts: error.attempts }
   if (error instanceof RetryAfterError) data.after = error.after
   if (isGraphQLError(error)) data.extensions = keepable(error.extensions)
-  const props = Object.entries(error).filter(([key]) => !SKIPPED.has(key) || (key === 'code' && !data.code))
-  if (props.length > 0) {
-    data.props = Object.fromEntries(
-      props.map(([key, value]) => [key, keepable(value)]).filter(([, v]) => v !== undefined),
-    )
-  }
+  const props = Object.entries(error)
+    .filter(([key]) => !SKIPPED.has(key) || (key === 'code' && !data.code))
+    .filter(([, value]) => isScalar(value))
+  if (props.length > 0) data.props = Object.fromEntries(props)
   return data
+}
+
+/** Objects on an error are dropped: those of an HTTP client are its request, with the credentials in its headers. */
+function isScalar(value: unknown): boolean {
+  return value === null || ['string', 'number', 'boolean', 'bigint'].includes(typeof value) || value instanceof Date
 }
 
 function keepable(value: unknown): unknown {

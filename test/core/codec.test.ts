@@ -93,7 +93,8 @@ describe('errors as outcomes', () => {
   it('keep the name and the properties of a class that is not known, on an Error', () => {
     class PaymentError extends Error {
       override readonly name = 'PaymentError'
-      readonly detail = { code: 7, when: new Date(1) }
+      readonly status = 402
+      readonly when = new Date(1)
       readonly send = () => 1
     }
     const copy = thrown(Object.assign(new PaymentError('declined'), { code: 'E_CARD' })) as PaymentError
@@ -101,11 +102,23 @@ describe('errors as outcomes', () => {
     expect(copy).toMatchObject({
       name: 'PaymentError',
       message: 'declined',
-      detail: { code: 7, when: new Date(1) },
+      status: 402,
+      when: new Date(1),
       code: 'E_CARD',
     })
     expect(copy).not.toHaveProperty('send')
     expect(Object.keys(copy)).not.toContain('name')
+  })
+
+  it('carry no objects, which may be a request with its credentials', () => {
+    const request = { headers: { authorization: 'Bearer secret' } }
+    const encoded = encodeThrown(
+      Object.assign(new Error('refused', { cause: Object.assign(new Error('inner'), { request }) }), {
+        config: request,
+      }),
+    )
+    expect(encoded).not.toContain('secret')
+    expect(decode(encoded)).toMatchObject({ message: 'refused', cause: { message: 'inner' } })
   })
 
   it('do not carry a stack out of the process', () => {
