@@ -49,6 +49,7 @@ export class Waits {
   /** Waits in the store that the code has not called yet in this life. */
   readonly #stored: Map<string, WaitRecord>
   #seq: number
+  #afterScan: (() => void)[] = []
   #scanning = false
   #rescan = false
 
@@ -183,8 +184,6 @@ export class Waits {
     }))
   }
 
-  #afterScan: (() => void)[] = []
-
   #takeUp(spec: WaitSpec, stored: WaitRecord): void {
     this.#stored.delete(spec.key)
     const wait: Wait = {
@@ -238,8 +237,12 @@ export class Waits {
       while (this.#rescan) {
         this.#rescan = false
         const then = this.#afterScan.splice(0)
-        await this.#scanOnce()
-        for (const next of then) next()
+        const isComplete = await this.#scanOnce()
+        if (isComplete) for (const next of then) next()
+        else {
+          this.#rescan = true
+          this.#afterScan.unshift(...then)
+        }
       }
     } catch (cause) {
       this.#execution.engine.onLookUpFailed(this.#execution, cause)
@@ -249,23 +252,25 @@ export class Waits {
     }
   }
 
-  async #scanOnce(): Promise<void> {
+  /** False where it has to be done again: an event was found for a wait that has been closed meanwhile. */
+  async #scanOnce(): Promise<boolean> {
     const { consumed, engine, beganAt } = this.#execution
     const waits = [...this.#open.values()]
       .filter((wait) => wait.spec.event !== null && wait.registered)
       .toSorted((a, b) => a.seq - b.seq)
-    if (waits.length === 0 || this.#execution.state !== 'live') return
+    if (waits.length === 0 || this.#execution.state !== 'live') return true
     const queries = waits.map(({ spec, until }): EventQuery => {
       return { name: spec.event ?? '', match: spec.match, since: beganAt, until, exclude: consumed }
     })
     const found = await engine.store.call((session) => session.findEvents(queries))
-    if (this.#execution.state !== 'live') return
+    if (this.#execution.state !== 'live') return true
     for (const [index, wait] of waits.entries()) {
       const event = found[index] ?? null
-      if (!this.#open.has(wait.spec.key)) continue
-      if (event && consumed.has(event.id)) {
-        this.#rescan = true // an older wait has just taken it
-      } else if (event) {
+      if (!this.#open.has(wait.spec.key)) {
+        if (event) return false // it is for one of those that follow
+        continue
+      }
+      if (event) {
         consumed.add(event.id)
         this.#remove(wait)
         wait.spec.onOver(event)
@@ -274,6 +279,7 @@ export class Waits {
         wait.spec.onOver(null)
       }
     }
+    return true
   }
 }
 

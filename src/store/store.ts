@@ -72,7 +72,10 @@ export interface StoreSession {
    */
   send(events: readonly NewEvent[]): Promise<SendReceipt>
 
-  /** For each query, the earliest-accepted event that fits it, or null. */
+  /**
+   * For each query, the earliest-accepted event that fits it and that no query before it has got, or null: two waits of
+   * a run never get the same event.
+   */
   findEvents(queries: readonly EventQuery[]): Promise<readonly (EventRecord | null)[]>
 
   /** Says that this process is alive, and answers what the store believes it holds. */

@@ -34,6 +34,21 @@ overStores('step.waitForEvent', (world) => {
     })
   })
 
+  it('gives a thousand waits of one name an event each, the oldest first', async () => {
+    const numbers = Array.from({ length: 1_000 }, (_, number) => number)
+    const server = world().serve(
+      oneField(async (_source, _args, { step }) => {
+        const waits = numbers.map((number) => step.waitForEvent<number>(`part ${number}`, { event: 'part' }))
+        return (await Promise.all(waits)).map((event) => event?.data)
+      }),
+    )
+    const { runId } = await server.ask('{ go }')
+    await world().until(server.durable.send(numbers.slice(0, 300).map((data) => ({ name: 'part', data }))))
+    await world().advance('1m')
+    await world().until(server.durable.send(numbers.slice(300).map((data) => ({ name: 'part', data }))))
+    expect((await server.finish(runId)).result?.data).toEqual({ go: numbers })
+  })
+
   it('gives null on its timeout, at once and after a deferral', async () => {
     const wait =
       (timeout: string) =>

@@ -1,4 +1,5 @@
 import { matches } from '../../core/match.ts'
+import { allocate } from '../allocation.ts'
 import type { EventQuery, EventRecord, NewEvent, SendReceipt } from '../store.ts'
 import type { RunEntry, Transaction } from './database.ts'
 import { transact, update } from './database.ts'
@@ -47,16 +48,12 @@ function signal(entry: RunEntry, tx: Transaction, at: number): void {
 }
 
 export function findEvents(caller: Caller, queries: readonly EventQuery[]): (EventRecord | null)[] {
-  const events = [...caller.database.events.values()]
-  return queries.map((query) => events.find((event) => fitsQuery(event, query)) ?? null)
-}
-
-function fitsQuery(event: EventRecord, { name, match, since, until, exclude }: EventQuery): boolean {
-  return (
-    event.name === name &&
-    event.acceptedAt >= since &&
-    (until === null || event.acceptedAt <= until) &&
-    !exclude.has(event.id) &&
-    fits(match, match === null ? null : JSON.parse(event.data))
-  )
+  const { found, demands } = allocate(queries)
+  for (const demand of demands) {
+    for (const event of caller.database.events.values()) {
+      if (demand.isMet) break
+      if (event.name === demand.name) demand.offer(event)
+    }
+  }
+  return found
 }

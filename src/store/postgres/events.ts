@@ -1,4 +1,5 @@
 import { matches } from '../../core/match.ts'
+import { allocate, type Demand } from '../allocation.ts'
 import type { EventQuery, EventRecord, NewEvent, SendReceipt } from '../store.ts'
 import { leavesOf } from './leaf.ts'
 import type { Caller } from './session.ts'
@@ -96,22 +97,21 @@ function fits(match: string | null, data: unknown): boolean {
   return match === null || matches(JSON.parse(match), data)
 }
 
-export function findEvents(caller: Caller, queries: readonly EventQuery[]): Promise<(EventRecord | null)[]> {
-  return Promise.all(queries.map((query) => findEvent(caller, query)))
+export async function findEvents(caller: Caller, queries: readonly EventQuery[]): Promise<(EventRecord | null)[]> {
+  const { found, demands } = allocate(queries)
+  await Promise.all(demands.map((demand) => meet(caller, demand)))
+  return found
 }
 
-async function findEvent({ general }: Caller, query: EventQuery): Promise<EventRecord | null> {
-  const { name, match, since, until, exclude } = query
+async function meet({ general }: Caller, demand: Demand): Promise<void> {
+  const { name, since, until } = demand
+  const untilAt = until === null ? null : Math.floor(until)
   let after: Pick<EventRow, 'acceptedAt' | 'n'> = { acceptedAt: Math.ceil(since) - 1, n: Number.MAX_SAFE_INTEGER }
   for (;;) {
-    const untilAt = until === null ? null : Math.floor(until)
     const page = await general.query(sql.FIND_EVENTS, name, untilAt, after.acceptedAt, after.n, PAGE)
-    for (const event of page) {
-      if (exclude.has(event.id)) continue
-      if (match === null || fits(match, JSON.parse(event.data))) return toEventRecord(event)
-    }
+    for (const event of page) demand.offer(toEventRecord(event))
     const last = page.at(-1)
-    if (!last || page.length < PAGE) return null
+    if (!last || page.length < PAGE || demand.isMet) return
     after = last
   }
 }

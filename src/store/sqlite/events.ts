@@ -1,4 +1,5 @@
 import { matches } from '../../core/match.ts'
+import { allocate } from '../allocation.ts'
 import type { EventQuery, EventRecord, NewEvent, SendReceipt } from '../store.ts'
 import type { Database } from './database.ts'
 import type { Caller } from './session.ts'
@@ -34,14 +35,15 @@ function fits(match: string | null, data: unknown): boolean {
 }
 
 export function findEvents({ database }: Caller, queries: readonly EventQuery[]): Promise<(EventRecord | null)[]> {
-  return database.read(() => queries.map((query) => findEvent(database, query)))
-}
-
-function findEvent(database: Database, query: EventQuery): EventRecord | null {
-  const { name, match, since, until, exclude } = query
-  for (const event of database.iterate(sql.FIND_EVENTS, name, since, until ?? Number.MAX_SAFE_INTEGER)) {
-    if (exclude.has(event.id)) continue
-    if (match === null || fits(match, JSON.parse(event.data))) return toEventRecord(event)
-  }
-  return null
+  const { found, demands } = allocate(queries)
+  return database.read(() => {
+    for (const demand of demands) {
+      const { name, since, until } = demand
+      for (const event of database.iterate(sql.FIND_EVENTS, name, since, until ?? Number.MAX_SAFE_INTEGER)) {
+        demand.offer(toEventRecord(event))
+        if (demand.isMet) break
+      }
+    }
+    return found
+  })
 }

@@ -110,6 +110,26 @@ export function eventsSuite({ describe, it }: SuiteRunner, context: SuiteContext
       assert.deepEqual(await session.findEvents([]), [])
     })
 
+    it('gives each event to one query, the first that it fits (I6)', async () => {
+      const session = await context.connect()
+      await session.send(['one', 'two', 'three', 'four'].map((id, index) => event(id, { odd: index % 2 === 0 })))
+      const base = { name: 'order', match: null, since: 0, until: null, exclude: NONE }
+      const odd = { ...base, match: '{"odd":true}' }
+      const found = await session.findEvents([
+        odd,
+        base,
+        { ...base, exclude: new Set(['four']) },
+        odd,
+        { ...base, until: 0 },
+        base,
+        base,
+      ])
+      assert.deepEqual(
+        found.map((record) => record?.id ?? null),
+        ['one', 'two', 'three', null, null, 'four', null],
+      )
+    })
+
     it('includes both of its bounds', async () => {
       const session = await context.connect()
       await session.send([event('one')])
