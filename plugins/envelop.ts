@@ -88,7 +88,7 @@ export function durablePlugin(durable: Durable, engine: Engine, host: Host): Plu
     },
     onExecute({ args, executeFn, setExecuteFn, context }) {
       const operation = takeExecuting() ?? new Operation(engine, host, ownArgs(args), null)
-      Object.defineProperty(args, OPERATION, { value: operation, configurable: true })
+      ;(args as SharedArgs)[OPERATION] = operation
       const contextValue = bindContext(context, operation)
       const own = operation.args ?? ownArgs(args)
       setExecuteFn(((passArgs: ExecutionArgs) => {

@@ -55,9 +55,11 @@ export function useDurable<Context = any, Captured = unknown>(
       yoga = server as unknown as Yoga // the plugin does not know the server's context
       setReady()
     },
-    async onRequest({ request, url, serverContext, endResponse }) {
-      if (runIdIn(url.pathname, engine.options.path) === null) return
-      endResponse(await serveRun(serverOf(yoga), instance, request, serverContext))
+    onRequest({ request, url, serverContext, endResponse }) {
+      const { path } = engine.options
+      // The text first: the URL is parsed when it is looked at (I8).
+      if (path === null || !request.url.includes(path) || runIdIn(url.pathname, path) === null) return undefined
+      return serveRun(serverOf(yoga), instance, request, serverContext).then(endResponse)
     },
     onExecutionResult({ result, setResult, context }) {
       const operation = operationOf(context)

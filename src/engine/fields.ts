@@ -5,6 +5,7 @@ import { fieldById, isNested } from '../core/keys.ts'
 import type { FieldPolicy } from '../core/policy.ts'
 import type { Operation, PendingField } from './operation.ts'
 import { ambientStep, Scope, surroundings } from './scope.ts'
+import type { Surroundings } from './scope.ts'
 import type { Step } from '../types.ts'
 import { createStep } from './tools.ts'
 
@@ -143,17 +144,10 @@ function enterField(resolver: Resolver, policy: FieldPolicy | null, isMutationRo
     const kept = takeKept(operation, key)
     if (kept) return awaitField(operation, key, info, kept.scope, kept.value)
     const scope = new Scope(key, pathOf(info), policy)
-    const step = createStep(operation, scope)
     operation.run?.pump.openTurn()
+    const within = new FieldSurroundings(operation, scope)
     const value = keep(operation, key, scope, () =>
-      surroundings.run(
-        { scope, host: operation, step, insideStep: null },
-        resolver,
-        source,
-        args,
-        context,
-        shadowSignal(info, operation),
-      ),
+      surroundings.run(within, resolver, source, args, context, shadowSignal(info, operation)),
     )
     return awaitField(operation, key, info, scope, value)
   }
@@ -196,6 +190,23 @@ function bindField(resolver: Resolver): Resolver {
     const key = here.scope?.key ?? operation.labels.keyOf(info, source)
     operation.kept.set(key, { value, scope: here.scope } satisfies Kept)
     return awaitField(operation, key, info, here.scope, value)
+  }
+}
+
+/** Of a field that has a scope from the start. Its tools are made for whoever asks (I8). */
+class FieldSurroundings implements Surroundings {
+  readonly scope: Scope
+  readonly host: Operation
+  readonly insideStep = null
+  #step: Step | null = null
+
+  constructor(host: Operation, scope: Scope) {
+    this.host = host
+    this.scope = scope
+  }
+
+  get step(): Step {
+    return (this.#step ??= createStep(this.host, this.scope))
   }
 }
 

@@ -12,6 +12,7 @@ import { untilChanged } from './runs.ts'
 import { mayBeKeyed } from './serial.ts'
 import { toSnapshot, toSummary } from './snapshot.ts'
 
+const HEADERS = ['idempotency-key'] as const
 /** What the IETF draft's header may hold at most here. */
 const MAX_KEY_LENGTH = 255
 
@@ -36,10 +37,12 @@ function parseIdempotencyKey(header: string): string {
  * they change nothing, and clients that send a key with everything would make a run of every poll.
  */
 export function idempotencyKeyOf({ engine, host, context, args }: Operation): string | null {
-  if (!args || !mayBeKeyed(args)) return null
-  if (engine.options.idempotencyKey) return engine.options.idempotencyKey(context) ?? null
-  const header = host.headers(context, ['idempotency-key'])['idempotency-key']
-  return header === undefined ? null : parseIdempotencyKey(header)
+  if (!args) return null
+  const { idempotencyKey } = engine.options
+  if (idempotencyKey) return mayBeKeyed(args) ? (idempotencyKey(context) ?? null) : null
+  // Most requests have none, and are not looked at any further (I8).
+  const header = host.headers(context, HEADERS)[HEADERS[0]]
+  return header === undefined || !mayBeKeyed(args) ? null : parseIdempotencyKey(header)
 }
 
 /** Tells a request that came twice from another one under the same key. */

@@ -13,9 +13,9 @@ type Identify = (source: unknown, info: GraphQLResolveInfo) => string | number |
 export class Labels {
   readonly #identify: Identify
   /** List items, and fields that have another name than their response key. */
-  readonly #items = new Map<Path, string>()
+  #items: Map<Path, string> | null = null
   /** How often an identity has come up, by list. */
-  readonly #seen = new Map<Path, Map<string, number>>()
+  #seen: Map<Path, Map<string, number>> | null = null
 
   constructor(identify: Identify) {
     this.#identify = identify
@@ -24,18 +24,20 @@ export class Labels {
   /** Notes the item that a field's source is, so that fields further down can be named by it. */
   note(info: GraphQLResolveInfo, source: unknown): void {
     const item = info.path.prev
-    if (typeof item?.key !== 'number' || this.#items.has(item)) return
-    this.#items.set(item, this.#label(item, info, source))
+    if (typeof item?.key !== 'number') return
+    this.#items ??= new Map()
+    if (!this.#items.has(item)) this.#items.set(item, this.#label(item, info, source))
   }
 
   /** Gives a field another name than its response key, also for the fields below it. */
   rename(info: GraphQLResolveInfo, label: string): void {
+    this.#items ??= new Map()
     this.#items.set(info.path, label)
   }
 
   keyOf(info: GraphQLResolveInfo, source: unknown): string {
     this.note(info, source)
-    return info.path.prev || this.#items.size > 0 ? joinScope(this.#labelsTo(info.path)) : String(info.path.key)
+    return info.path.prev || this.#items ? joinScope(this.#labelsTo(info.path)) : String(info.path.key)
   }
 
   /** A source whose `id` cannot be read is an item without an identity, also for operations that never asked for it. */
@@ -50,7 +52,7 @@ export class Labels {
   #labelsTo(path: Path): string[] {
     const labels: string[] = []
     for (let at: Path | undefined = path; at; at = at.prev) {
-      labels.push(this.#items.get(at) ?? (typeof at.key === 'number' ? itemByIndex(at.key) : at.key))
+      labels.push(this.#items?.get(at) ?? (typeof at.key === 'number' ? itemByIndex(at.key) : at.key))
     }
     return labels.toReversed()
   }
@@ -59,6 +61,7 @@ export class Labels {
     const identity = this.#identityOf(source, info)
     if (identity === null || identity === undefined) return itemByIndex(Number(item.key))
     const list = item.prev ?? item
+    this.#seen ??= new Map()
     const seen = this.#seen.get(list) ?? new Map<string, number>()
     this.#seen.set(list, seen)
     const type = isOneOfSeveral(info) ? info.parentType.name : null

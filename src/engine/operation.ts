@@ -70,10 +70,6 @@ export class Operation implements ExecutionOwner {
   readonly deferred: GraphQLError[] = []
   /** What the executor answered the foreground with, before any plugin saw it. */
   executed: ExecutionResult | null = null
-  /** Response keys of a mutation's root fields that the foreground has come to. */
-  readonly begun = new Set<string>()
-  /** The responses of root fields that have finished, executed field by field (I10). */
-  readonly finished = new Map<string, ExecutionResult>()
   /** Answers the request without waiting for the executor. */
   answerEarly: (result: ExecutionResult) => void = () => {}
   /** The coerced variables of the foreground's execution: tells a resolver call of a foreground that was left behind. */
@@ -89,7 +85,9 @@ export class Operation implements ExecutionOwner {
   executing = false
   #execution: Execution | null = null
   /** Keys of resolvers that began before there was a run and are under way: the executor cannot be told about them. */
-  readonly #untold = new Set<string>()
+  #untold: Set<string> | null = null
+  #begun: Set<string> | null = null
+  #finished: Map<string, ExecutionResult> | null = null
   #passing = false
   #deferAfter: Timer | null = null
   #nextPass: Timer | null = null
@@ -122,6 +120,16 @@ export class Operation implements ExecutionOwner {
   /** The execution, if a tool has been called. */
   get run(): Execution | null {
     return this.#execution
+  }
+
+  /** Response keys of a mutation's root fields that the foreground has come to. */
+  get begun(): Set<string> {
+    return (this.#begun ??= new Set())
+  }
+
+  /** The responses of root fields that have finished, executed field by field (I10). */
+  get finished(): Map<string, ExecutionResult> {
+    return (this.#finished ??= new Map())
   }
 
   get deferring(): boolean {
@@ -244,7 +252,7 @@ export class Operation implements ExecutionOwner {
       fields.length > 0 ? fields : [...this.pendingFields].filter((field) => isWithin(`${field.key}>`, scope.key))
     for (const field of below) this.#deferField(field)
     // Where nothing is pending, the field was deferred before, or has answered without waiting for this tool.
-    if (below.length === 0 && [...this.#untold].some((key) => isWithin(`${key}>`, scope.key)))
+    if (below.length === 0 && [...(this.#untold ?? [])].some((key) => isWithin(`${key}>`, scope.key)))
       this.#answerWithoutExecutor(0)
   }
 
@@ -421,14 +429,16 @@ export class Operation implements ExecutionOwner {
 
   /** Gives keys to what was called before there was a run: a later pass takes it over. */
   #keepEarly(): void {
+    const untold = new Set<string>()
+    this.#untold = untold
     for (let at = 0; at < this.early.length; at += 3) {
       // Written in threes by the resolvers' wrapper.
       const info = this.early[at] as Parameters<Labels['keyOf']>[0]
       const value = this.early[at + 2] as PromiseLike<unknown>
       const key = this.labels.keyOf(info, this.early[at + 1])
       this.kept.set(key, { value, scope: null })
-      this.#untold.add(key)
-      const settled = (): void => void this.#untold.delete(key)
+      untold.add(key)
+      const settled = (): void => void untold.delete(key)
       value.then(settled, settled)
     }
     this.early.length = 0

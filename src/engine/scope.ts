@@ -16,9 +16,10 @@ export class Scope {
   calls = 0
   /** Tool calls that have not settled. */
   pendingTools = 0
-  readonly #nested = new Map<string, number>()
-  readonly #occurrences = new Map<string, number>()
-  readonly #pending = new Map<string, { number: number; loose: boolean }[]>()
+  // Most fields use no tool, and pay for none of these (I8).
+  #nested: Map<string, number> | null = null
+  #occurrences: Map<string, number> | null = null
+  #pending: Map<string, { number: number; loose: boolean }[]> | null = null
 
   constructor(key: string, path: readonly (string | number)[], policy: FieldPolicy | null) {
     this.key = key
@@ -34,7 +35,7 @@ export class Scope {
    */
   nextKey(id: string, turn: { number: number; loose: boolean }): string {
     const ambiguous = this.#pending
-      .get(id)
+      ?.get(id)
       ?.some((other) => other.number !== turn.number && (other.loose || turn.loose))
     if (ambiguous) {
       throw new DurableError(
@@ -42,6 +43,7 @@ export class Scope {
         `Step "${id}" was called while another "${id}" of this field was still pending, and their order depends on something that is not recorded. Put the entity into the id, such as "${id} \${order.id}".`,
       )
     }
+    this.#occurrences ??= new Map()
     const occurrence = (this.#occurrences.get(id) ?? 0) + 1
     this.#occurrences.set(id, occurrence)
     return stepKey(this.key, id, occurrence)
@@ -49,6 +51,7 @@ export class Scope {
 
   /** The key of a root field of an execution that this field's resolver makes (stitching, `delegateToSchema`). */
   nestedKey(name: string): string {
+    this.#nested ??= new Map()
     const count = (this.#nested.get(name) ?? 0) + 1
     this.#nested.set(name, count)
     return `${this.key}/${name}${count > 1 ? `~${count}` : ''}`
@@ -57,6 +60,7 @@ export class Scope {
   opened(id: string, turn: { number: number; loose: boolean }): void {
     this.calls++
     this.pendingTools++
+    this.#pending ??= new Map()
     const pending = this.#pending.get(id)
     if (pending) pending.push(turn)
     else this.#pending.set(id, [turn])
@@ -64,8 +68,8 @@ export class Scope {
 
   settled(id: string, turn: { number: number; loose: boolean }): void {
     this.pendingTools--
-    const pending = this.#pending.get(id)
-    if (!pending || pending.length === 1) this.#pending.delete(id)
+    const pending = this.#pending?.get(id)
+    if (!pending || pending.length === 1) this.#pending?.delete(id)
     else pending.splice(pending.indexOf(turn), 1)
   }
 }
@@ -84,7 +88,7 @@ export function assertStepId(id: unknown): asserts id is string {
 /** Where tools work: the scope, and the tools bound to it. */
 export interface Surroundings {
   readonly scope: Scope
-  /** Whose tools they are. */
+  /** Whose tools they are; null within a step's `fn`. */
   readonly host: unknown
   readonly step: Step
   /** Set while a step's own `fn` runs: tools do not nest. */
