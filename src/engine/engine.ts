@@ -96,11 +96,6 @@ export class Engine {
     for (const operation of this.#operations.values()) operation.run?.startWaiting()
   }
 
-  assertOpen(): void {
-    if (!this.#closing) return
-    throw new DurableError('DURABLE_STORE_UNAVAILABLE', 'The server is shutting down. Try again.')
-  }
-
   /** Stops claiming, lets running steps end within `timeoutMs`, and gives every lease back. Once. */
   close(timeoutMs: number): Promise<void> {
     this.#closed ??= this.#close(timeoutMs)

@@ -203,7 +203,7 @@ export class Operation implements ExecutionOwner {
   /** The run's execution; the first tool call makes it. */
   execution(): Execution | null {
     if (this.#execution || this.phase === 'over' || !this.args) return this.#execution
-    this.engine.assertOpen()
+    if (this.engine.closing) return this.#refuse()
     this.#request = captureRequest(this.host, this.engine.options, this.args)
     this.input = this.#request.input
     this.#owner = this.#request.owner
@@ -225,6 +225,18 @@ export class Operation implements ExecutionOwner {
     const leftMs = this.engine.options.deferAfterMs - (this.engine.clock.now() - this.startedAt)
     this.#deferAfter = this.engine.clock.setTimeout(() => void this.deferAll(), Math.max(0, leftMs))
     return this.#execution
+  }
+
+  /** The process is being closed: the request gets an error, and no tool's promise tells (I12). */
+  #refuse(): null {
+    if (this.#failedWith) return null
+    this.#failedWith = new DurableError('DURABLE_STORE_UNAVAILABLE', 'The server is shutting down. Try again.')
+    // Later: the field that called the tool is not known to be pending before its resolver has returned.
+    this.#deferAfter = this.engine.clock.setTimeout(() => {
+      for (const field of this.pendingFields) this.#deferField(field)
+      this.#answerWithoutExecutor(COARSE_AFTER_MS)
+    }, 0)
+    return null
   }
 
   // ---- The request is open

@@ -350,6 +350,38 @@ overStores('what user code never gets to catch (I12)', (world) => {
     expect(await started).toContain('onCommit threw before the commit of "connect"')
   })
 
+  it('a server that is being closed: the request gets an error, and no loop of its resolver spins', async () => {
+    const gate = deferred<void>()
+    const server = world().serve({
+      typeDefs: 'type Query { loop: String, busy: String, hello: String }',
+      resolvers: {
+        Query: {
+          hello: () => 'world',
+          busy: (_source, _args, { step }) => step.run('busy', () => gate.promise),
+          async loop(_source, _args, { step }) {
+            for (;;) {
+              try {
+                return await step.run('never', () => world().log.push('never'))
+              } catch {
+                world().log.push('caught')
+              }
+            }
+          },
+        },
+      },
+      durable: { deferAfter: '1s' },
+    })
+    await server.ask('{ busy }')
+    const closed = server.durable.close({ timeout: '10s' })
+    const answer = await server.ask('{ loop hello }')
+    expect(answer.data).toEqual({ loop: null, hello: 'world' })
+    expect(answer.errors).toMatchObject([{ path: ['loop'], extensions: { code: 'DURABLE_STORE_UNAVAILABLE' } }])
+    expect(answer.runId).toBeUndefined()
+    gate.resolve()
+    await world().until(closed)
+    expect(world().log).toEqual([])
+  })
+
   it('nondeterminism: an outcome of another kind under the same key fails the run', async () => {
     const code = (changed: boolean) =>
       oneField(async (_source, _args, { step }) => {
