@@ -1,11 +1,11 @@
 import { GraphQLError } from 'graphql'
-import { afterEach, describe, expect, it } from 'vitest'
-import { closeApps, createApp, runIdOf } from './harness.ts'
+import { describe, expect, it } from 'vitest'
+import { createApp, runIdOf, STACKS, useApps, YOGA_STACKS } from './harness.ts'
 import type { App, AppSpec } from './harness.ts'
 
 // Who may see what, through a server (I9). The rules themselves are tested in test/schema.
 
-afterEach(closeApps)
+useApps()
 
 const spec: AppSpec = {
   typeDefs: 'type Query { a: String } type Mutation { wait: String @durable }',
@@ -30,13 +30,13 @@ const get = async (app: App, runId: string, user: string) => {
   return [response.status, [...response.headers].filter(([name]) => name !== 'date'), await response.text()]
 }
 
-describe.each(['Yoga', 'Envelop'] as const)('with %s', (kind) => {
+describe.each(STACKS)('with $server over $store', (stack) => {
   describe.each([
     ['owner', owned],
     ['authorize', authorized],
   ])('and %s, a run', (_name, given) => {
     it('is visible to whom it belongs, and looks to others like one that does not exist (I9)', async () => {
-      const app = await createApp(kind, given)
+      const app = await createApp(stack, given)
       const runId = runIdOf(await app.ask('mutation { wait }', as('ada')))
       const read = async (id: string, user: string) =>
         (await app.ask(`{ durableRun(id: "${id}") { operationName waitingOn { step } } }`, as(user))).body
@@ -54,7 +54,7 @@ describe.each(['Yoga', 'Envelop'] as const)('with %s', (kind) => {
     })
 
     it('can be cancelled by whom it belongs, which nobody can catch (I12)', async () => {
-      const app = await createApp(kind, given)
+      const app = await createApp(stack, given)
       const runId = runIdOf(await app.ask('mutation { wait }', as('ada')))
       const cancelled = await app.ask(
         `mutation { cancelDurableRun(id: "${runId}", reason: "enough") { status errors } }`,
@@ -72,7 +72,7 @@ describe.each(['Yoga', 'Envelop'] as const)('with %s', (kind) => {
   })
 
   it('refuses what needs an option that is not set', async () => {
-    const app = await createApp(kind, spec)
+    const app = await createApp(stack, spec)
     const runId = runIdOf(await app.ask('mutation { wait }', as('ada')))
     for (const query of [
       '{ durableRuns { nodes { id } } }',
@@ -89,7 +89,7 @@ describe.each(['Yoga', 'Envelop'] as const)('with %s', (kind) => {
   })
 
   it("lists the caller's own runs", async () => {
-    const app = await createApp(kind, owned)
+    const app = await createApp(stack, owned)
     const mine = runIdOf(await app.ask('mutation { wait }', as('ada')))
     runIdOf(await app.ask('mutation { wait }', as('eve')))
     const list = (await app.ask('{ durableRuns { nodes { id } pageInfo { hasNextPage } } }', as('ada'))).body
@@ -97,7 +97,7 @@ describe.each(['Yoga', 'Envelop'] as const)('with %s', (kind) => {
   })
 
   it('lets a client that may do so send the event that a run waits for', async () => {
-    const app = await createApp(kind, authorized)
+    const app = await createApp(stack, authorized)
     const runId = runIdOf(await app.ask('mutation { wait }', as('ada')))
     const send = 'mutation { sendDurableEvent(name: "go", id: "evt-1") }'
     expect((await app.ask(send, as('eve'))).body).toMatchObject({
@@ -108,7 +108,7 @@ describe.each(['Yoga', 'Envelop'] as const)('with %s', (kind) => {
   })
 
   it('keeps the owner of a run that is resumed cold', async () => {
-    const app = await createApp(kind, owned)
+    const app = await createApp(stack, owned)
     const runId = runIdOf(await app.ask('mutation { wait }', as('ada')))
     await app.restart()
     await app.durable.send({ name: 'go' })
@@ -119,53 +119,55 @@ describe.each(['Yoga', 'Envelop'] as const)('with %s', (kind) => {
   })
 })
 
-describe.each([
-  ['owner', owned],
-  ['authorize', authorized],
-])('GET {path}/{runId} with %s', (_name, given) => {
-  it('answers others as if there were no such run, pending and ended (I9)', async () => {
-    const app = await createApp('Yoga', given)
-    const runId = runIdOf(await app.ask('mutation { wait }', as('ada')))
-    expect((await get(app, runId, 'ada'))[0]).toBe(202)
-    expect(await get(app, runId, 'eve')).toEqual(await get(app, UNKNOWN, 'eve'))
-    await app.durable.send({ name: 'go', id: 'evt' })
-    await app.ended(runId)
-    expect((await get(app, runId, 'ada'))[2]).toBe('{"data":{"wait":"evt"}}')
-    expect(await get(app, runId, 'eve')).toEqual(await get(app, UNKNOWN, 'ada'))
-  })
-
-  it('does not wait for a run that the caller may not see', async () => {
-    const app = await createApp('Yoga', given)
-    const runId = runIdOf(await app.ask('mutation { wait }', as('ada')))
-    const response = await app.fetch(`/graphql/runs/${runId}?wait=30`, as('eve'))
-    expect(response.status).toBe(404)
-  })
-
-  it('tells nothing where the context cannot be built', async () => {
-    const app = await createApp('Yoga', {
-      ...given,
-      context: ({ request }: any) => {
-        if (request.headers.get('x-anonymous')) {
-          throw new GraphQLError('Sign in', {
-            extensions: { http: { status: 401, headers: { 'www-authenticate': 'x' } } },
-          })
-        }
-        if (!request.headers.get('x-user')) throw new Error('The password of the directory is 1234')
-        return { user: request.headers.get('x-user') }
-      },
+describe.each(YOGA_STACKS)('over $store', (stack) => {
+  describe.each([
+    ['owner', owned],
+    ['authorize', authorized],
+  ])('GET {path}/{runId} with %s', (_name, given) => {
+    it('answers others as if there were no such run, pending and ended (I9)', async () => {
+      const app = await createApp(stack, given)
+      const runId = runIdOf(await app.ask('mutation { wait }', as('ada')))
+      expect((await get(app, runId, 'ada'))[0]).toBe(202)
+      expect(await get(app, runId, 'eve')).toEqual(await get(app, UNKNOWN, 'eve'))
+      await app.durable.send({ name: 'go', id: 'evt' })
+      await app.ended(runId)
+      expect((await get(app, runId, 'ada'))[2]).toBe('{"data":{"wait":"evt"}}')
+      expect(await get(app, runId, 'eve')).toEqual(await get(app, UNKNOWN, 'ada'))
     })
-    const runId = runIdOf(await app.ask('mutation { wait }', as('ada')))
-    const answers = await Promise.all(
-      [runId, UNKNOWN].map(async (id) => {
-        const response = await app.fetch(`/graphql/runs/${id}`)
-        return [response.status, await response.text()]
-      }),
-    )
-    expect(answers[0]).toEqual(answers[1])
-    expect(answers[0]?.[0]).toBeGreaterThanOrEqual(400)
-    expect(JSON.stringify(answers)).not.toContain('1234')
-    const anonymous = await app.fetch(`/graphql/runs/${runId}`, { headers: { 'x-anonymous': '1' } })
-    expect([anonymous.status, anonymous.headers.get('www-authenticate')]).toEqual([401, 'x'])
-    expect(await anonymous.json()).toEqual({ errors: [{ message: 'Sign in' }] })
+
+    it('does not wait for a run that the caller may not see', async () => {
+      const app = await createApp(stack, given)
+      const runId = runIdOf(await app.ask('mutation { wait }', as('ada')))
+      const response = await app.fetch(`/graphql/runs/${runId}?wait=30`, as('eve'))
+      expect(response.status).toBe(404)
+    })
+
+    it('tells nothing where the context cannot be built', async () => {
+      const app = await createApp(stack, {
+        ...given,
+        context: ({ request }: any) => {
+          if (request.headers.get('x-anonymous')) {
+            throw new GraphQLError('Sign in', {
+              extensions: { http: { status: 401, headers: { 'www-authenticate': 'x' } } },
+            })
+          }
+          if (!request.headers.get('x-user')) throw new Error('The password of the directory is 1234')
+          return { user: request.headers.get('x-user') }
+        },
+      })
+      const runId = runIdOf(await app.ask('mutation { wait }', as('ada')))
+      const answers = await Promise.all(
+        [runId, UNKNOWN].map(async (id) => {
+          const response = await app.fetch(`/graphql/runs/${id}`)
+          return [response.status, await response.text()]
+        }),
+      )
+      expect(answers[0]).toEqual(answers[1])
+      expect(answers[0]?.[0]).toBeGreaterThanOrEqual(400)
+      expect(JSON.stringify(answers)).not.toContain('1234')
+      const anonymous = await app.fetch(`/graphql/runs/${runId}`, { headers: { 'x-anonymous': '1' } })
+      expect([anonymous.status, anonymous.headers.get('www-authenticate')]).toEqual([401, 'x'])
+      expect(await anonymous.json()).toEqual({ errors: [{ message: 'Sign in' }] })
+    })
   })
 })

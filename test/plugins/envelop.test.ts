@@ -5,10 +5,13 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { useDurable } from '../../plugins/envelop.ts'
 import { durableTypeDefs } from '../../schema/index.ts'
 import { createDurable } from '../../src/index.ts'
-import { memoryStore } from '../../src/memory.ts'
-import { createTestClock } from '../../src/testing.ts'
+import { usePostgres } from '../support/standing-postgres.ts'
+import { openStore, STORES } from '../support/stores.ts'
+import type { StoreName } from '../support/stores.ts'
 
 // What is particular to a plain Envelop server: whoever calls its functions may hand them anything.
+
+usePostgres()
 
 const open: { close(): Promise<void> }[] = []
 afterEach(async () => {
@@ -16,7 +19,7 @@ afterEach(async () => {
 })
 
 async function nap({ n }: any, { step, user }: any): Promise<string> {
-  await step.sleep('nap', `${n}h`)
+  await step.sleep('nap', `${n}m`)
   return step.run('one', () => `${user} ${n}`)
 }
 
@@ -35,11 +38,12 @@ const schema = createSchema({
   },
 })
 
-function serve(options: { withGetEnveloped?: boolean } = {}) {
-  const clock = createTestClock()
+async function serve(name: StoreName, options: { withGetEnveloped?: boolean } = {}) {
+  const { store, createClock, dispose } = await openStore(name)
+  const clock = createClock()
   const warnings: string[] = []
   const durable = createDurable({
-    store: memoryStore(),
+    store,
     clock,
     hot: { ttl: '1d' },
     onWarning: (message) => void warnings.push(message),
@@ -56,6 +60,7 @@ function serve(options: { withGetEnveloped?: boolean } = {}) {
       const closed = durable.close()
       await clock.advance('30s')
       await closed
+      await dispose()
       expect(clock.pending).toBe(0)
     },
   })
@@ -65,7 +70,7 @@ function serve(options: { withGetEnveloped?: boolean } = {}) {
   }
   const ended = async (runId: string): Promise<any> => {
     for (let turn = 0; turn < 50; turn++) {
-      await clock.advance('30m')
+      await clock.advance('30s')
       const found = await durable.runs.get(runId)
       if (found?.endedAt) return found.result
     }
@@ -74,14 +79,14 @@ function serve(options: { withGetEnveloped?: boolean } = {}) {
   return { clock, durable, run, ended, warnings }
 }
 
-describe('the context that a plain Envelop server is given', () => {
+describe.each(STORES)('over %s, the context that a plain Envelop server is given', (name) => {
   it.each([
     ['frozen', Object.freeze({ user: 'ada' }), 'ada'],
     ['without a prototype', Object.assign(Object.create(null), { user: 'ada' }), 'ada'],
     ['undefined', undefined, 'undefined'],
     ['null', null, 'undefined'],
   ])('may be %s', async (_what, context, user) => {
-    const { clock, run, ended } = serve()
+    const { clock, run, ended } = await serve(name)
     await clock.settle()
     expect(await run(context, '{ hello }')).toEqual({ data: { hello: 'world' } })
     const answer = await run(context, '{ nap(n: 1) }')
@@ -89,7 +94,7 @@ describe('the context that a plain Envelop server is given', () => {
   })
 
   it('may serve several operations at once', async () => {
-    const { clock, run, ended } = serve()
+    const { clock, run, ended } = await serve(name)
     await clock.settle()
     const context = { user: 'ada' }
     const answers = await Promise.all([1, 2].map((n) => run(context, `{ later { nap(n: ${n}) } }`)))
@@ -100,7 +105,7 @@ describe('the context that a plain Envelop server is given', () => {
   })
 
   it('serves the next operation after one that has ended', async () => {
-    const { clock, run, ended } = serve()
+    const { clock, run, ended } = await serve(name)
     await clock.settle()
     const context = { user: 'ada' }
     for (const n of [1, 2]) {
@@ -110,8 +115,8 @@ describe('the context that a plain Envelop server is given', () => {
   })
 })
 
-it('says what is missing where it is not told how to make passes', async () => {
-  const { clock, run, durable, warnings } = serve({ withGetEnveloped: false })
+it.each(STORES)('says what is missing where it is not told how to make passes, over %s', async (name) => {
+  const { clock, run, durable, warnings } = await serve(name, { withGetEnveloped: false })
   await clock.settle()
   const answer = await run({}, '{ nap(n: 1) }')
   await clock.advance('10s')

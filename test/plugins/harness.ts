@@ -4,16 +4,17 @@ import { execute, parse, subscribe, validate } from 'graphql'
 import type { FormattedExecutionResult, GraphQLSchema } from 'graphql'
 import { createSchema, createYoga } from 'graphql-yoga'
 import type { Plugin as YogaPlugin } from 'graphql-yoga'
-import { expect } from 'vitest'
+import { afterEach, expect } from 'vitest'
 import { useDurable as useDurableInEnvelop } from '../../plugins/envelop.ts'
 import { useDurable as useDurableInYoga } from '../../plugins/yoga.ts'
 import { durableTypeDefs } from '../../schema/index.ts'
 import { createDurable } from '../../src/index.ts'
 import type { Durable, DurableOptions, RunSnapshot } from '../../src/index.ts'
-import { memoryStore } from '../../src/memory.ts'
-import { createTestClock } from '../../src/testing.ts'
 import type { TestClock } from '../../src/testing.ts'
 import type { Store } from '../../src/index.ts'
+import { crashSession, openStore, STORES } from '../support/stores.ts'
+import type { StoreName } from '../support/stores.ts'
+import { usePostgres } from '../support/standing-postgres.ts'
 
 /** What a response comes to; a server without HTTP has status 200 and no headers. */
 export interface Answer {
@@ -128,6 +129,18 @@ function serveEnvelop(spec: AppSpec, durable: Durable): TestServer {
 export type ServerKind = 'Yoga' | 'Envelop'
 const SERVERS: Record<ServerKind, Serve> = { Yoga: serveYoga, Envelop: serveEnvelop }
 
+/** A kind of server over a kind of store. */
+export interface Stack {
+  readonly server: ServerKind
+  readonly store: StoreName
+}
+
+export const YOGA_STACKS: readonly Stack[] = STORES.map((store) => ({ server: 'Yoga', store }))
+export const STACKS: readonly Stack[] = [
+  ...YOGA_STACKS,
+  ...STORES.map((store): Stack => ({ server: 'Envelop', store })),
+]
+
 /** A server over a store that outlives it, driven by a clock that stands still. */
 export interface App extends TestServer {
   readonly clock: TestClock
@@ -135,7 +148,7 @@ export interface App extends TestServer {
   readonly warnings: { message: string; details: any }[]
   /** Whether the store fails with this transition. */
   failing: (what: string) => boolean
-  /** Commits and other transitions so far. */
+  /** Commits and other transitions so far, without what an idle process does. */
   readonly writes: string[]
   /** A deploy: the server closes, and another one comes up over the same store. */
   restart(changes?: Partial<AppSpec>): Promise<void>
@@ -145,17 +158,23 @@ export interface App extends TestServer {
   ended(runId: string, stepsOf?: string): Promise<RunSnapshot>
 }
 
+/** It says that it lives, and looks for work and for the dead. */
+const ROUTINE = new Set(['beat', 'claim', 'reap'])
+
 const apps = new Set<{ close(): Promise<void> }>()
 
-export async function createApp(kind: ServerKind, given: AppSpec): Promise<App> {
-  const clock = createTestClock()
+/** A server alone stands on memory: for what cannot depend on the store. */
+export async function createApp(on: Stack | ServerKind, given: AppSpec): Promise<App> {
+  const stack: Stack = typeof on === 'string' ? { server: on, store: 'memory' } : on
   const writes: string[] = []
-  const store = memoryStore({
+  const { store, createClock, dispose } = await openStore(stack.store, {
     onCommit: (phase, what) => {
-      if (phase === 'after') writes.push(what)
-      else if (app.failing(what)) throw new Error('The disk is full')
+      if (phase === 'before') {
+        if (app.failing(what)) throw new Error('The disk is full')
+      } else if (!ROUTINE.has(what)) writes.push(what)
     },
   })
+  const clock = createClock()
   const warnings: { message: string; details: any }[] = []
   let spec = given
   let crashed: Durable[] = []
@@ -166,7 +185,7 @@ export async function createApp(kind: ServerKind, given: AppSpec): Promise<App> 
       name: store.name,
       connect: async (options) => {
         const session = await store.connect(options)
-        crash = () => session.crash()
+        crash = () => crashSession(session)
         return session
       },
     }
@@ -176,7 +195,7 @@ export async function createApp(kind: ServerKind, given: AppSpec): Promise<App> 
       onWarning: (message, details) => void warnings.push({ message, details }),
       ...spec.durable,
     })
-    const server = SERVERS[kind](spec, durable)
+    const server = SERVERS[stack.server](spec, durable)
     await clock.settle()
     return { durable, server, crash: () => crash() }
   }
@@ -229,6 +248,7 @@ export async function createApp(kind: ServerKind, given: AppSpec): Promise<App> 
         void closed.catch(() => {})
       }
       await close()
+      await dispose()
       expect(clock.pending, 'timers left behind').toBe(0)
     },
   })
@@ -236,8 +256,13 @@ export async function createApp(kind: ServerKind, given: AppSpec): Promise<App> 
   return app
 }
 
-/** For `afterEach`: closes what a test opened, and checks that nothing is left of it. */
-export async function closeApps(): Promise<void> {
+/** For a test file: what a test opened is closed after it, and nothing may be left of it. */
+export function useApps({ postgres = true } = {}): void {
+  if (postgres) usePostgres()
+  afterEach(closeApps)
+}
+
+async function closeApps(): Promise<void> {
   const all = [...apps]
   apps.clear()
   for (const app of all) await app.close()

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createSchema, createYoga } from 'graphql-yoga'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { useDurable } from '../../plugins/yoga.ts'
 import { durableTypeDefs } from '../../schema/index.ts'
 import { createDurable } from '../../src/index.ts'
@@ -12,6 +12,16 @@ import type { DurableOptions, Store } from '../../src/index.ts'
 import { memoryStore } from '../../src/memory.ts'
 import { createTestClock } from '../../src/testing.ts'
 import type { TestClock } from '../../src/testing.ts'
+import { usePostgres } from '../support/standing-postgres.ts'
+import { openStore, STORES } from '../support/stores.ts'
+import type { StoreName } from '../support/stores.ts'
+
+usePostgres()
+
+const opened: { dispose(): Promise<void> }[] = []
+afterEach(async () => {
+  for (const each of opened.splice(0)) await each.dispose()
+})
 
 const schema = () =>
   createSchema({
@@ -36,11 +46,13 @@ const ask = async (yoga: any, query: string): Promise<any> => {
   return response.json()
 }
 
-/** A store that counts its sessions. */
-function counted(): { store: Store; sessions: () => number } {
-  const inner = memoryStore()
+/** A store that counts its sessions, and its clock. */
+async function counted(name: StoreName): Promise<{ store: Store; clock: TestClock; sessions: () => number }> {
+  const { store: inner, createClock, dispose } = await openStore(name)
+  opened.push({ dispose })
   let open = 0
   return {
+    clock: createClock(),
     sessions: () => open,
     store: {
       name: 'counted',
@@ -65,10 +77,9 @@ function serve(options: DurableOptions | ReturnType<typeof createDurable>) {
   return createYoga({ schema: schema(), plugins: [useDurable(options as any)], logging: false })
 }
 
-describe('disposing a server', () => {
+describe.each(STORES)('disposing a server over %s', (name) => {
   it('closes a durable that the plugin made itself, and leaves no timer', async () => {
-    const clock = createTestClock()
-    const { store, sessions } = counted()
+    const { store, clock, sessions } = await counted(name)
     const yoga = serve({ store, clock, ...quiet })
     await clock.settle()
     expect((await ask(yoga, '{ nap }')).extensions.runId).toMatch(/^run_/)
@@ -79,8 +90,7 @@ describe('disposing a server', () => {
   })
 
   it('leaves a durable alone that was given to it', async () => {
-    const clock = createTestClock()
-    const { store, sessions } = counted()
+    const { store, clock, sessions } = await counted(name)
     const durable = createDurable({ store, clock, ...quiet })
     const yoga = serve(durable)
     await clock.settle()
@@ -92,25 +102,8 @@ describe('disposing a server', () => {
     expect([sessions(), clock.pending]).toEqual([0, 0])
   })
 
-  it('leaves nothing that keeps a process alive, and no file but the database', async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'graphql-durable-dispose-'))
-    const fixture = fileURLToPath(new URL('fixtures/dispose.ts', import.meta.url))
-    const child = spawn(process.execPath, [fixture, join(directory, 'runs.db')], {
-      env: { ...process.env, NODE_NO_WARNINGS: '1' },
-      stdio: ['ignore', 'pipe', 'inherit'],
-      timeout: 15_000,
-    })
-    let output = ''
-    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
-    const code = await new Promise((resolve) => child.once('close', resolve))
-    expect([code, output]).toEqual([0, '202'])
-    expect(readdirSync(directory)).toEqual(['runs.db'])
-    rmSync(directory, { recursive: true })
-  })
-
   it('lets a running step end first, and commits it', async () => {
-    const clock = createTestClock()
-    const { store } = counted()
+    const { store, clock } = await counted(name)
     let open = (): void => {}
     gate = new Promise((resolve) => (open = () => resolve('worked')))
     const yoga = serve({ store, clock, ...quiet })
@@ -133,6 +126,24 @@ describe('disposing a server', () => {
   })
 })
 
+// In a process of its own, over a SQLite file.
+it('disposing a server leaves nothing that keeps a process alive, and no file but the database', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'graphql-durable-dispose-'))
+  const fixture = fileURLToPath(new URL('fixtures/dispose.ts', import.meta.url))
+  const child = spawn(process.execPath, [fixture, join(directory, 'runs.db')], {
+    env: { ...process.env, NODE_NO_WARNINGS: '1' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: 15_000,
+  })
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  const code = await new Promise((resolve) => child.once('close', resolve))
+  expect([code, output]).toEqual([0, '202'])
+  expect(readdirSync(directory)).toEqual(['runs.db'])
+  rmSync(directory, { recursive: true })
+})
+
+// Over memory alone, which opens at last: the store that does not open is the test's own.
 describe('a store that does not open', () => {
   it('is a warning at the start, and an error where a step needs it; the rest of the server works', async () => {
     const clock = createTestClock()
@@ -158,10 +169,9 @@ describe('a store that does not open', () => {
   })
 })
 
-describe('two servers that share one durable', () => {
+describe.each(STORES)('two servers that share one durable over %s', (name) => {
   it('resume the runs of their own, by their names', async () => {
-    const clock = createTestClock()
-    const store = memoryStore()
+    const { store, clock } = await counted(name)
     const start = () => {
       const durable = createDurable({ store, clock, hot: { runs: 0 }, ...quiet })
       const servers = ['shop', 'admin'].map((name) =>
@@ -169,7 +179,7 @@ describe('two servers that share one durable', () => {
           schema: createSchema({
             typeDefs: 'type Query { who: String }',
             resolvers: {
-              Query: { who: async (_: unknown, __: unknown, { step }: any) => (await step.sleep('nap', '1h'), name) },
+              Query: { who: async (_: unknown, __: unknown, { step }: any) => (await step.sleep('nap', '1m'), name) },
             },
           }),
           plugins: [useDurable(durable, { name })],
@@ -184,7 +194,7 @@ describe('two servers that share one durable', () => {
     for (const server of first.servers) ids.push((await ask(server, '{ who }')).extensions.runId)
     await within(clock, () => first.durable.close())
     const { durable } = start()
-    await clock.advance('2h')
+    await clock.advance('2m')
     const results = await Promise.all(ids.map(async (id) => (await durable.runs.get(id))?.result))
     expect(results).toEqual([{ data: { who: 'shop' } }, { data: { who: 'admin' } }])
     await within(clock, () => durable.close())

@@ -1,15 +1,15 @@
 import { useDeferStream } from '@graphql-yoga/plugin-defer-stream'
 import { execute, parse } from 'graphql'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { step as importedStep } from '../../src/index.ts'
-import { closeApps, createApp, runIdOf } from './harness.ts'
-import type { AppSpec } from './harness.ts'
+import { createApp, runIdOf, STACKS, useApps, YOGA_STACKS } from './harness.ts'
+import type { AppSpec, Stack } from './harness.ts'
 
 // Operations that are more than one plain execution: in parts, one for each event, or one within another.
 
-afterEach(closeApps)
+useApps()
 
-describe('an operation with @defer', () => {
+describe.each(YOGA_STACKS)('an operation with @defer over $store', (stack) => {
   const spec = (calls: string[]): AppSpec => ({
     typeDefs: 'type Query { fast: String, me: Me } type Me { id: ID!, stepped: String, slow: String }',
     resolvers: {
@@ -35,7 +35,7 @@ describe('an operation with @defer', () => {
 
   it('is sent in parts where its steps do not wait', async () => {
     const calls: string[] = []
-    const app = await createApp('Yoga', spec(calls))
+    const app = await createApp(stack, spec(calls))
     const { response, text } = await ask(app, '{ fast ... @defer { me { stepped } } }')
     await app.clock.advance('1s')
     expect(response.headers.get('content-type')).toContain('multipart/mixed')
@@ -52,7 +52,7 @@ describe('an operation with @defer', () => {
     'tells of the run in the part that waits, and stores the whole, %s',
     async (how) => {
       const calls: string[] = []
-      const app = await createApp('Yoga', spec(calls))
+      const app = await createApp(stack, spec(calls))
       const { response, text } = await ask(app, '{ fast me { ... @defer { slow } } }')
       await app.clock.advance('2s')
       expect(response.status).toBe(200)
@@ -67,15 +67,16 @@ describe('an operation with @defer', () => {
   )
 })
 
+// It runs no step, so over whatever store.
 describe('a subscription', () => {
   const subscribe = async (spec: AppSpec, query: string) => {
     const app = await createApp('Yoga', spec)
-    const before = app.writes.filter((what) => what !== 'beat').length
+    const before = [...app.writes]
     const response = await app.fetch(`/graphql?query=${encodeURIComponent(query)}`, {
       headers: { accept: 'text/event-stream' },
     })
     const text = await response.text()
-    expect(app.writes.filter((what) => what !== 'beat')).toHaveLength(before)
+    expect(app.writes).toEqual(before)
     return [...text.matchAll(/^data: (\{.*)$/gm)].map(([, data]) => JSON.parse(data ?? ''))
   }
   const ticks = (
@@ -126,10 +127,10 @@ describe('a subscription', () => {
   })
 })
 
-describe.each(['Yoga', 'Envelop'] as const)('with %s, executions within a resolver', (kind) => {
+describe.each(STACKS)('with $server over $store, executions within a resolver', (stack) => {
   it.each(['hot', 'cold'] as const)('that use the same paths keep their steps apart (I2), %s', async (how) => {
     const calls: string[] = []
-    const app = await createApp(kind, {
+    const app = await createApp(stack, {
       typeDefs: 'type Query { item(n: Int): String, both: String }',
       resolvers: {
         Query: {
@@ -160,14 +161,14 @@ describe.each(['Yoga', 'Envelop'] as const)('with %s, executions within a resolv
 })
 
 describe('a context', () => {
-  const app = (spec: Partial<AppSpec> = {}, kind: 'Yoga' | 'Envelop' = 'Yoga') =>
-    createApp(kind, {
+  const serve = (stack: Stack, spec: Partial<AppSpec>) =>
+    createApp(stack, {
       typeDefs: 'type Query { nap(n: Int): String, user: String }',
       resolvers: {
         Query: {
           user: (_: unknown, __: unknown, { user }: any) => user,
           nap: async (_: unknown, { n }: any, context: any) => {
-            await context.step.sleep('nap', `${n}h`)
+            await context.step.sleep('nap', `${n}m`)
             return context.step.run('one', () => `${context.user} ${n}`)
           },
         },
@@ -175,27 +176,30 @@ describe('a context', () => {
       ...spec,
     })
 
-  it.each(['Yoga', 'Envelop'] as const)('of %s may be one frozen object for all requests', async (kind) => {
+  it.each(STACKS)('of $server may be one frozen object for all requests, over $store', async (stack) => {
     const shared = Object.freeze({ user: 'ada' })
-    const server = await app({ context: () => shared }, kind)
+    const server = await serve(stack, { context: () => shared })
     const [first, second] = await Promise.all([server.ask('{ nap(n: 1) }'), server.ask('{ nap(n: 2) user }')])
     expect(second?.body.data).toEqual({ nap: null, user: 'ada' })
-    expect((await server.ended(runIdOf(first!), '30m')).result).toEqual({ data: { nap: 'ada 1' } })
-    expect((await server.ended(runIdOf(second!), '30m')).result).toEqual({ data: { nap: 'ada 2', user: 'ada' } })
+    expect((await server.ended(runIdOf(first!))).result).toEqual({ data: { nap: 'ada 1' } })
+    expect((await server.ended(runIdOf(second!))).result).toEqual({ data: { nap: 'ada 2', user: 'ada' } })
     expect(Object.keys(shared)).toEqual(['user'])
   })
 
-  it('object may serve several operations at once, each with its own run', async () => {
-    const server = await app({ batching: true })
-    const response = await server.fetch('/graphql', {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify([1, 2, 3].map((n) => ({ query: `{ nap(n: ${n}) }` }))),
-    })
-    const ids = ((await response.json()) as any[]).map((body) => body.extensions.runId)
-    expect(new Set(ids).size).toBe(3)
-    for (const [index, id] of ids.entries()) {
-      expect((await server.ended(id, '30m')).result).toEqual({ data: { nap: `undefined ${index + 1}` } })
-    }
-  })
+  it.each(YOGA_STACKS)(
+    'object may serve several operations at once, each with its own run, over $store',
+    async (stack) => {
+      const server = await serve(stack, { batching: true })
+      const response = await server.fetch('/graphql', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify([1, 2, 3].map((n) => ({ query: `{ nap(n: ${n}) }` }))),
+      })
+      const ids = ((await response.json()) as any[]).map((body) => body.extensions.runId)
+      expect(new Set(ids).size).toBe(3)
+      for (const [index, id] of ids.entries()) {
+        expect((await server.ended(id)).result).toEqual({ data: { nap: `undefined ${index + 1}` } })
+      }
+    },
+  )
 })

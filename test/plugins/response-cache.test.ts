@@ -1,10 +1,11 @@
 import { useResponseCache } from '@graphql-yoga/plugin-response-cache'
 import type { Plugin } from 'graphql-yoga'
-import { afterEach, describe, expect, it } from 'vitest'
-import { closeApps, createApp, runIdOf } from './harness.ts'
+import { describe, expect, it } from 'vitest'
+import { createApp, runIdOf, useApps } from './harness.ts'
 import type { App, AppSpec } from './harness.ts'
 
-afterEach(closeApps)
+// The cache stands before the store, whichever that is: over memory alone.
+useApps({ postgres: false })
 
 const HOUR = 3_600_000
 

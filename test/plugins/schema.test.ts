@@ -1,10 +1,11 @@
 import { createSchema } from 'graphql-yoga'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { durableTypeDefs } from '../../schema/index.ts'
-import { closeApps, createApp, runIdOf } from './harness.ts'
+import { createApp, runIdOf, useApps } from './harness.ts'
 import type { AppSpec } from './harness.ts'
 
-afterEach(closeApps)
+// What a schema makes of a run does not depend on where the run is: over memory alone.
+useApps({ postgres: false })
 
 const schema = (result: string, type = 'String', field = 'work') =>
   createSchema({

@@ -1,11 +1,11 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { step as importedStep } from '../../src/index.ts'
-import { closeApps, createApp, runIdOf } from './harness.ts'
+import { createApp, runIdOf, STACKS, useApps } from './harness.ts'
 import type { AppSpec } from './harness.ts'
 
-// What holds for every server plugin.
+// What holds for every server plugin, over every store.
 
-afterEach(closeApps)
+useApps()
 
 const approval = (log: string[] = []): AppSpec => ({
   typeDefs: `
@@ -19,15 +19,15 @@ const approval = (log: string[] = []): AppSpec => ({
     Query: {
       hello: () => 'world',
       me: () => ({ name: 'Ada' }),
-      slow: async (_: unknown, __: unknown, { step }: any) => (await step.sleep('an hour', '1h'), 'slept'),
+      slow: async (_: unknown, __: unknown, { step }: any) => (await step.sleep('a minute', '1m'), 'slept'),
       orders: () => [{ id: '1' }, { id: '2' }],
     },
     User: {
-      report: async (_: unknown, __: unknown, { step }: any) => (await step.sleep('an hour', '1h'), 'report'),
+      report: async (_: unknown, __: unknown, { step }: any) => (await step.sleep('a minute', '1m'), 'report'),
       must: () => ({}),
     },
     Strict: {
-      value: async (_: unknown, __: unknown, { step }: any) => (await step.sleep('two hours', '2h'), 'strict'),
+      value: async (_: unknown, __: unknown, { step }: any) => (await step.sleep('two minutes', '2m'), 'strict'),
     },
     Order: {
       label: ({ id }: any, __: unknown, { step }: any) =>
@@ -47,10 +47,10 @@ const approval = (log: string[] = []): AppSpec => ({
   },
 })
 
-describe.each(['Yoga', 'Envelop'] as const)('a server with %s', (kind) => {
+describe.each(STACKS)('a server with $server over $store', (stack) => {
   it.each(['hot', 'cold', 'crashed'] as const)('goes on after an event, and repeats no step (I2), %s', async (how) => {
     const log: string[] = []
-    const app = await createApp(kind, approval(log))
+    const app = await createApp(stack, approval(log))
     const answer = await app.ask('mutation M($c: ID!) { checkout(cart: $c) }', { variables: { c: '7' } })
     const runId = runIdOf(answer)
     expect(answer.body).toEqual({
@@ -83,7 +83,7 @@ describe.each(['Yoga', 'Envelop'] as const)('a server with %s', (kind) => {
 
   it('answers at once, without extensions, where nothing has to wait', async () => {
     const log: string[] = []
-    const app = await createApp(kind, approval(log))
+    const app = await createApp(stack, approval(log))
     const { body, status } = await app.ask('{ orders { id label } }')
     expect(status).toBe(200)
     expect(body).toEqual({
@@ -97,17 +97,18 @@ describe.each(['Yoga', 'Envelop'] as const)('a server with %s', (kind) => {
   })
 
   it('writes nothing and adds nothing for an operation without steps (I8)', async () => {
-    const app = await createApp(kind, approval())
-    const before = app.writes.filter((what) => what !== 'beat').length
+    const app = await createApp(stack, approval())
+    const before = [...app.writes]
     expect((await app.ask('{ hello me { name } }')).body).toEqual({ data: { hello: 'world', me: { name: 'Ada' } } })
     expect((await app.ask('mutation { plain }')).body).toEqual({ data: { plain: 'plain' } })
     expect((await app.ask('{ nothing }')).body.extensions).toBeUndefined()
     await app.clock.advance('10s')
-    expect(app.writes.filter((what) => what !== 'beat')).toHaveLength(before)
+    expect(app.writes).toEqual(before)
+    expect((await app.durable.runs.list()).runs).toEqual([])
   })
 
   it('gives the fields that do not wait, and an entry for each that does, at any depth', async () => {
-    const app = await createApp(kind, approval())
+    const app = await createApp(stack, approval())
     const answer = await app.ask(
       '{ hello me { name first: report ...Again } } fragment Again on User { second: report }',
     )
@@ -120,26 +121,26 @@ describe.each(['Yoga', 'Envelop'] as const)('a server with %s', (kind) => {
       ['me', 'first'],
       ['me', 'second'],
     ])
-    const run = await app.ended(runId, '10m')
+    const run = await app.ended(runId)
     expect(run.result).toEqual({ data: { hello: 'world', me: { name: 'Ada', first: 'report', second: 'report' } } })
   })
 
   it('lets the executor propagate the nulls of pending non-null fields', async () => {
-    const app = await createApp(kind, approval())
+    const app = await createApp(stack, approval())
     const answer = await app.ask('{ hello me { name must { value } } }')
     expect(answer.body.data).toEqual({ hello: 'world', me: { name: 'Ada', must: null } })
     expect(answer.body.errors?.map(({ path }) => path)).toEqual([['me', 'must', 'value']])
-    const run = await app.ended(runIdOf(answer), '30m')
+    const run = await app.ended(runIdOf(answer))
     expect(run.result).toEqual({ data: { hello: 'world', me: { name: 'Ada', must: { value: 'strict' } } } })
     const nulled = await app.ask('{ hello slow }')
     expect(nulled.body.data).toBeNull()
-    expect((await app.ended(runIdOf(nulled), '30m')).result).toEqual({ data: { hello: 'world', slow: 'slept' } })
+    expect((await app.ended(runIdOf(nulled))).result).toEqual({ data: { hello: 'world', slow: 'slept' } })
   })
 
   it.each(['hot', 'cold'] as const)("tells a list's items apart by their identity, %s", async (how) => {
     const log: string[] = []
     const spec = approval(log)
-    const app = await createApp(kind, spec)
+    const app = await createApp(stack, spec)
     const runId = runIdOf(await app.ask('{ orders { id label carrier } }'))
     await app.durable.send({ name: 'carrier', data: { id: '2', name: 'Hermes' } })
     await app.clock.advance('1s')
@@ -156,7 +157,7 @@ describe.each(['Yoga', 'Envelop'] as const)('a server with %s', (kind) => {
   })
 
   it('answers a polled durableRun with what a synchronous client would have got', async () => {
-    const app = await createApp(kind, approval())
+    const app = await createApp(stack, approval())
     const runId = runIdOf(await app.ask('mutation { checkout(cart: 1) }'))
     await app.clock.settle()
     const poll = `{ durableRun(id: "${runId}") { status result waitingOn { path step kind event } steps { step status } } }`
@@ -182,7 +183,7 @@ describe.each(['Yoga', 'Envelop'] as const)('a server with %s', (kind) => {
   })
 
   it('ends the wait of a durableRun when its time is up', async () => {
-    const app = await createApp(kind, approval())
+    const app = await createApp(stack, approval())
     const runId = runIdOf(await app.ask('mutation { checkout(cart: 1) }'))
     const waiting = app.ask(`{ durableRun(id: "${runId}", wait: 5) { status } }`)
     await app.clock.advance('6s')
@@ -191,7 +192,7 @@ describe.each(['Yoga', 'Envelop'] as const)('a server with %s', (kind) => {
 
   it('is none the worse for the plugin being registered twice', async () => {
     const log: string[] = []
-    const app = await createApp(kind, { ...approval(log), times: 2 })
+    const app = await createApp(stack, { ...approval(log), times: 2 })
     const runId = runIdOf(await app.ask('mutation { checkout(cart: 1) }'))
     await app.durable.send({ name: 'approved', data: { order: 'order-1', by: 'Bob' } })
     expect((await app.ended(runId)).result).toEqual({ data: { checkout: 'order-1 Bob paid' } })
@@ -200,9 +201,9 @@ describe.each(['Yoga', 'Envelop'] as const)('a server with %s', (kind) => {
   })
 
   it('carries runs to their end by polling alone where there is no worker', async () => {
-    const app = await createApp(kind, { ...approval(), durable: { worker: false, hot: { runs: 0 } } })
+    const app = await createApp(stack, { ...approval(), durable: { worker: false, hot: { runs: 0 } } })
     const runId = runIdOf(await app.ask('{ me { report } }'))
-    await app.clock.advance('2h')
+    await app.clock.advance('2m')
     expect((await app.durable.runs.get(runId))?.status).toBe('SUSPENDED')
     const polled = app.ask(`{ durableRun(id: "${runId}", wait: 10) { status data } }`)
     await app.clock.advance('10s')
@@ -213,7 +214,7 @@ describe.each(['Yoga', 'Envelop'] as const)('a server with %s', (kind) => {
 
   it('picks up what its predecessor left without waiting for a request', async () => {
     const log: string[] = []
-    const app = await createApp(kind, approval(log))
+    const app = await createApp(stack, approval(log))
     const runId = runIdOf(await app.ask('mutation { checkout(cart: 3) }'))
     await app.durable.send({ name: 'approved', data: { order: 'order-3', by: 'Bob' } })
     await app.crash()
@@ -222,7 +223,7 @@ describe.each(['Yoga', 'Envelop'] as const)('a server with %s', (kind) => {
   })
 
   it('tells nobody of a run that could not be committed (I4)', async () => {
-    const app = await createApp(kind, approval())
+    const app = await createApp(stack, approval())
     app.failing = (what) => what === 'commit'
     const asking = app.ask('{ hello me { name report } }')
     await app.clock.advance('20s')
@@ -239,20 +240,20 @@ describe.each(['Yoga', 'Envelop'] as const)('a server with %s', (kind) => {
   })
 
   it('finds the step of a field by the imported `step` in root fields, after an await as well', async () => {
-    const app = await createApp(kind, {
+    const app = await createApp(stack, {
       typeDefs: 'type Query { a: String }',
       resolvers: {
         Query: {
           a: async () => {
             await Promise.resolve()
             const value = await importedStep.run('one', () => 'one')
-            await importedStep.sleep('an hour', '1h')
+            await importedStep.sleep('a minute', '1m')
             return value + (await importedStep.run('two', () => 'two'))
           },
         },
       },
     })
-    expect((await app.ended(runIdOf(await app.ask('{ a }')), '30m')).result).toEqual({ data: { a: 'onetwo' } })
+    expect((await app.ended(runIdOf(await app.ask('{ a }')))).result).toEqual({ data: { a: 'onetwo' } })
   })
 
   it.each(['hot', 'cold'] as const)('gives `step` to methods that the default resolver calls, %s', async (how) => {
@@ -261,24 +262,24 @@ describe.each(['Yoga', 'Envelop'] as const)('a server with %s', (kind) => {
       id,
       total: async (_: unknown, { step }: any) => {
         const total = await step.run('total', () => (log.push(id), `total ${id}`))
-        await step.sleep('an hour', '1h')
+        await step.sleep('a minute', '1m')
         return total
       },
     })
-    const app = await createApp(kind, {
+    const app = await createApp(stack, {
       typeDefs: 'type Query { carts: [Cart!]! } type Cart { id: ID!, total: String }',
       resolvers: { Query: { carts: () => [cart('a'), cart('b')] } },
     })
     const runId = runIdOf(await app.ask('{ carts { total } }'))
     if (how === 'cold') await app.restart()
-    const { result } = await app.ended(runId, '30m')
+    const { result } = await app.ended(runId)
     expect(result).toEqual({ data: { carts: [{ total: 'total a' }, { total: 'total b' }] } })
     expect(log).toEqual(['a', 'b'])
   })
 
   it('tells another durable from its own where two of them share one schema', async () => {
-    const app = await createApp(kind, approval())
-    const other = await createApp(kind, approval())
+    const app = await createApp(stack, approval())
+    const other = await createApp(stack, approval())
     const runId = runIdOf(await app.ask('mutation { checkout(cart: 1) }'))
     expect((await other.ask(`{ durableRun(id: "${runId}") { id } }`)).body).toEqual({ data: { durableRun: null } })
   })

@@ -1,12 +1,12 @@
 import { GraphQLError } from 'graphql'
 import { useExecutionCancellation } from 'graphql-yoga'
-import { afterEach, describe, expect, it } from 'vitest'
-import { closeApps, createApp, runIdOf } from './harness.ts'
+import { describe, expect, it } from 'vitest'
+import { createApp, runIdOf, useApps, YOGA_STACKS } from './harness.ts'
 import type { App, AppSpec } from './harness.ts'
 
 // What clients see over HTTP (API.md, "What clients see").
 
-afterEach(closeApps)
+useApps()
 
 const spec: AppSpec = {
   typeDefs: `
@@ -21,7 +21,7 @@ const spec: AppSpec = {
         throw new GraphQLError('Pay first', { extensions: { http: { status: 402, headers: { 'x-due': '7' } } } })
       },
       teapot: async (_: unknown, { wait }: any, { step }: any) => {
-        if (wait) await step.sleep('brew', '1h')
+        if (wait) await step.sleep('brew', '1m')
         throw new GraphQLError('I am a teapot', {
           extensions: { code: 'TEAPOT', http: { status: 418, headers: { 'x-tea': 'green' } } },
         })
@@ -30,7 +30,7 @@ const spec: AppSpec = {
     Mutation: {
       a: async (_: unknown, __: unknown, { step }: any) => (await step.waitForEvent('go', { event: 'go' })).data.by,
       b: () => 'b',
-      refused: async (_: unknown, __: unknown, { step }: any) => step.sleep('nap', '1h'),
+      refused: async (_: unknown, __: unknown, { step }: any) => step.sleep('nap', '1m'),
     },
   },
 }
@@ -41,11 +41,11 @@ const get = async (app: App, path: string, init?: RequestInit) => {
   return { status: response.status, headers: response.headers, body: text === '' ? null : JSON.parse(text) }
 }
 
-describe('the deferred payload', () => {
+describe.each(YOGA_STACKS)('over $store, the deferred payload', (stack) => {
   it.each(['application/json', 'application/graphql-response+json'])(
     'is a 202 that says where to go on, as %s',
     async (accept) => {
-      const app = await createApp('Yoga', spec)
+      const app = await createApp(stack, spec)
       const answer = await app.ask('mutation { a b }', { headers: { accept } })
       const runId = runIdOf(answer)
       expect(answer.status).toBe(202)
@@ -74,7 +74,7 @@ describe('the deferred payload', () => {
   )
 
   it('names when a sleep ends, and asks to come back by then, in a minute at most', async () => {
-    const app = await createApp('Yoga', spec)
+    const app = await createApp(stack, spec)
     const { body, headers } = await app.ask('{ hello nap }')
     expect(body.data).toEqual({ hello: 'world', nap: null })
     expect(headers.get('retry-after')).toBe('60')
@@ -86,7 +86,7 @@ describe('the deferred payload', () => {
   })
 
   it('stays a 202 beside a field that failed with a status of its own', async () => {
-    const app = await createApp('Yoga', spec)
+    const app = await createApp(stack, spec)
     const { status, headers, body } = await app.ask('{ paid nap }')
     expect(status).toBe(202)
     expect(headers.get('location')).toContain('/graphql/runs/run_')
@@ -98,7 +98,7 @@ describe('the deferred payload', () => {
   })
 
   it('has no Location where nothing is mounted', async () => {
-    const app = await createApp('Yoga', { ...spec, durable: { path: null } })
+    const app = await createApp(stack, { ...spec, durable: { path: null } })
     const answer = await app.ask('{ nap }')
     expect(answer.status).toBe(202)
     expect(answer.headers.get('location')).toBeNull()
@@ -106,7 +106,7 @@ describe('the deferred payload', () => {
   })
 
   it('says it all in the body where requests come in a batch', async () => {
-    const app = await createApp('Yoga', { ...spec, batching: true })
+    const app = await createApp(stack, { ...spec, batching: true })
     const response = await get(app, '/graphql', {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
@@ -133,11 +133,11 @@ describe('the deferred payload', () => {
   })
 })
 
-describe('GET {path}/{runId}', () => {
+describe.each(YOGA_STACKS)('over $store, GET {path}/{runId}', (stack) => {
   it.each(['hot', 'cold'] as const)(
     "answers 202 before the end, and the operation's own response after it, %s",
     async (how) => {
-      const app = await createApp('Yoga', spec)
+      const app = await createApp(stack, spec)
       const runId = runIdOf(await app.ask('{ hello nap }'))
       const pending = await get(app, `/graphql/runs/${runId}`)
       expect(pending.status).toBe(202)
@@ -156,19 +156,19 @@ describe('GET {path}/{runId}', () => {
   )
 
   it('answers with the status and headers that the operation would have had (I7)', async () => {
-    const app = await createApp('Yoga', spec)
+    const app = await createApp(stack, spec)
     const query = 'query T($wait: Boolean) { teapot(wait: $wait) }'
     const sync = await app.ask(query, { variables: { wait: false } })
     expect([sync.status, sync.headers.get('x-tea')]).toEqual([418, 'green'])
     const runId = runIdOf(await app.ask(query, { variables: { wait: true } }))
-    await app.ended(runId, '10m')
+    await app.ended(runId)
     const later = await get(app, `/graphql/runs/${runId}`)
     expect([later.status, later.headers.get('x-tea')]).toEqual([418, 'green'])
     expect(later.body).toEqual(sync.body)
   })
 
   it('waits for the end, as long as it is asked to', async () => {
-    const app = await createApp('Yoga', spec)
+    const app = await createApp(stack, spec)
     const runId = runIdOf(await app.ask('{ nap }'))
     const inTime = get(app, `/graphql/runs/${runId}?wait=120`)
     const tooShort = get(app, `/graphql/runs/${runId}?wait=5`)
@@ -179,7 +179,7 @@ describe('GET {path}/{runId}', () => {
   })
 
   it('waits no longer than maxHold', async () => {
-    const app = await createApp('Yoga', { ...spec, durable: { maxHold: '3s' } })
+    const app = await createApp(stack, { ...spec, durable: { maxHold: '3s' } })
     const runId = runIdOf(await app.ask('mutation { a }'))
     const waiting = get(app, `/graphql/runs/${runId}?wait=1000000`)
     await app.clock.advance('4s')
@@ -187,16 +187,16 @@ describe('GET {path}/{runId}', () => {
   })
 
   it('resumes a run that is due where there is no worker', async () => {
-    const app = await createApp('Yoga', { ...spec, durable: { worker: false, hot: { runs: 0 } } })
+    const app = await createApp(stack, { ...spec, durable: { worker: false, hot: { runs: 0 } } })
     const runId = runIdOf(await app.ask('{ nap }'))
-    await app.clock.advance('1h')
+    await app.clock.advance('2m')
     const waiting = get(app, `/graphql/runs/${runId}?wait=5`)
     await app.clock.advance('5s')
     expect(await waiting).toMatchObject({ status: 200, body: { data: { nap: 'rested' } } })
   })
 
   it('lets a waiting client go away without harm to the run', async () => {
-    const app = await createApp('Yoga', spec)
+    const app = await createApp(stack, spec)
     const runId = runIdOf(await app.ask('{ nap }'))
     const controller = new AbortController()
     const waiting = get(app, `/graphql/runs/${runId}?wait=120`, { signal: controller.signal }).catch(() => null)
@@ -217,7 +217,7 @@ describe('GET {path}/{runId}', () => {
     'run_%00',
     `run_${'a'.repeat(5000)}`,
   ])('is 404 for an id that is unknown or malformed: %s', async (id) => {
-    const app = await createApp('Yoga', spec)
+    const app = await createApp(stack, spec)
     const unknown = await get(app, '/graphql/runs/run_ffffffffffffffffffffffffffffffff')
     const answer = await get(app, `/graphql/runs/${id}`)
     expect(answer.status).toBe(404)
@@ -227,13 +227,13 @@ describe('GET {path}/{runId}', () => {
   })
 
   it.each(['-1', 'soon', '', 'NaN', 'Infinity', '1e999'])('refuses wait=%s', async (wait) => {
-    const app = await createApp('Yoga', spec)
+    const app = await createApp(stack, spec)
     const runId = runIdOf(await app.ask('{ nap }'))
     expect((await get(app, `/graphql/runs/${runId}?wait=${wait}`)).status).toBe(400)
   })
 
   it('answers HEAD without a body, and no other method', async () => {
-    const app = await createApp('Yoga', spec)
+    const app = await createApp(stack, spec)
     const runId = runIdOf(await app.ask('{ nap }'))
     expect(await get(app, `/graphql/runs/${runId}`, { method: 'HEAD' })).toMatchObject({ status: 202 })
     for (const method of ['POST', 'PUT', 'DELETE']) {
@@ -243,26 +243,26 @@ describe('GET {path}/{runId}', () => {
   })
 
   it('leaves every other path to the server', async () => {
-    const app = await createApp('Yoga', spec)
+    const app = await createApp(stack, spec)
     expect((await get(app, '/graphql?query={hello}')).body).toEqual({ data: { hello: 'world' } })
     expect((await app.fetch('/graphql/runs/')).status).toBe(404)
     expect((await app.fetch('/graphql/runs/a/b')).status).toBe(404)
   })
 })
 
-describe('a client that goes away', () => {
+describe.each(YOGA_STACKS)('over $store, a client that goes away', (stack) => {
   it.each([false, true])('does not stop its run (with useExecutionCancellation: %s)', async (cancellation) => {
     const log: string[] = []
     let release = (): void => {}
     const gate = new Promise<void>((resolve) => (release = resolve))
-    const app = await createApp('Yoga', {
+    const app = await createApp(stack, {
       typeDefs: 'type Query { work: String }',
       resolvers: {
         Query: {
           work: async (_: unknown, __: unknown, { step }: any, { signal }: any) => {
             await step.run('one', () => gate)
             log.push(`aborted: ${signal?.aborted ?? false}`)
-            await step.sleep('nap', '1h')
+            await step.sleep('nap', '1m')
             return step.run('two', () => 'done')
           },
         },
@@ -279,7 +279,7 @@ describe('a client that goes away', () => {
     await app.clock.advance('30s')
     const waiting = (await app.durable.runs.list()).runs
     expect(waiting).toHaveLength(1)
-    expect((await app.ended(waiting[0]?.id ?? '', '30m')).result).toEqual({ data: { work: 'done' } })
+    expect((await app.ended(waiting[0]?.id ?? '')).result).toEqual({ data: { work: 'done' } })
     expect(log[0]).toBe('aborted: false')
     await asking
   })
