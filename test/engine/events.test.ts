@@ -1,10 +1,13 @@
 import { expect, it } from 'vitest'
 import type { Step } from '../../src/index.ts'
-import { deferred, oneField, overStores } from './world.ts'
+import { deferred, oneField, overAllStores } from './world.ts'
+import { usePostgres } from '../support/standing-postgres.ts'
+
+usePostgres()
 
 type Context = { step: Step }
 
-overStores('step.waitForEvent', (world) => {
+overAllStores('step.waitForEvent', (world) => {
   it('gives the event whose data has what match says, at any depth', async () => {
     const server = world().serve(
       oneField(async (_source, _args, { step }) => {
@@ -230,7 +233,7 @@ overStores('step.waitForEvent', (world) => {
   })
 })
 
-overStores('step.sendEvent', (world) => {
+overAllStores('step.sendEvent', (world) => {
   it('sends once, whatever crashes: the ids are the same when it is sent again', async () => {
     const options = {
       typeDefs: 'scalar Any type Query { send: Any wait: Any }',

@@ -1,7 +1,10 @@
 import { expect, it } from 'vitest'
 import type { DurableOptions } from '../../src/index.ts'
-import { deferred, oneField, overStores, overStoresWithLeases } from './world.ts'
+import { deferred, oneField, overAllStores, overAllStoresWithLeases } from './world.ts'
 import type { Server, World } from './world.ts'
+import { usePostgres } from '../support/standing-postgres.ts'
+
+usePostgres()
 
 /**
  * A resolver that would do harm if it could notice that its run was taken from it: it writes down every `catch` and
@@ -28,7 +31,7 @@ function watchful(world: World, work: () => Promise<unknown>, durable?: DurableO
   return { options, signals }
 }
 
-overStoresWithLeases('a process that lost its lease (I3, I12)', (world) => {
+overAllStoresWithLeases('a process that lost its lease (I3, I12)', (world) => {
   it('writes nothing any more, and no line of its resolvers runs', async () => {
     const gates = [deferred<string>(), deferred<string>()]
     const waiting = [...gates]
@@ -124,7 +127,7 @@ overStoresWithLeases('a process that lost its lease (I3, I12)', (world) => {
   })
 })
 
-overStores('a process that died (I2, I4)', (world) => {
+overAllStores('a process that died (I2, I4)', (world) => {
   it('has its runs taken over, and no step that was committed runs again', async () => {
     const hang = deferred()
     const options = oneField(async (_source, _args, { step }) => {
@@ -169,7 +172,7 @@ overStores('a process that died (I2, I4)', (world) => {
   })
 })
 
-overStores('what user code never gets to catch (I12)', (world) => {
+overAllStores('what user code never gets to catch (I12)', (world) => {
   it('a cancelled run: its signals are aborted, and it is over', async () => {
     const { options, signals } = watchful(world(), () => new Promise(() => {}))
     const server = world().serve(options)

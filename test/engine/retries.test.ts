@@ -2,8 +2,11 @@ import { GraphQLError } from 'graphql'
 import { expect, it } from 'vitest'
 import { NonRetriableError, RetryAfterError } from '../../src/index.ts'
 import type { Step, StepRunOptions } from '../../src/index.ts'
-import { deferred, oneField, overStores } from './world.ts'
+import { deferred, oneField, overAllStores } from './world.ts'
 import type { World } from './world.ts'
+import { usePostgres } from '../support/standing-postgres.ts'
+
+usePostgres()
 
 /** When each attempt began, in milliseconds from the first. */
 function attemptTimes(world: World, fail: (attempt: number) => unknown, options?: StepRunOptions) {
@@ -32,7 +35,7 @@ function attemptTimes(world: World, fail: (attempt: number) => unknown, options?
   }
 }
 
-overStores('a step that fails', (world) => {
+overAllStores('a step that fails', (world) => {
   it('is tried again with exponential delays, and gives the first value that it returned', async () => {
     const { run } = attemptTimes(world(), (attempt) => (attempt < 4 ? new Error('down') : undefined), {
       backoff: { jitter: 'none' },
@@ -130,7 +133,7 @@ overStores('a step that fails', (world) => {
   })
 })
 
-overStores("a step's timeout", (world) => {
+overAllStores("a step's timeout", (world) => {
   it('aborts the signal of the attempt, fails it with DURABLE_STEP_TIMEOUT, and lets the next attempt begin', async () => {
     const aborted: unknown[] = []
     const server = world().serve(
@@ -192,7 +195,7 @@ overStores("a step's timeout", (world) => {
   })
 })
 
-overStores("an attempt's idempotencyKey", (world) => {
+overAllStores("an attempt's idempotencyKey", (world) => {
   it('is the same for each attempt, also after a crash, and another for another step or run (I2)', async () => {
     const keys: Record<string, Set<string>> = { charge: new Set(), other: new Set() }
     const seen: string[] = []

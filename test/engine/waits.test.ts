@@ -1,8 +1,11 @@
 import { expect, it } from 'vitest'
 import type { Step } from '../../src/index.ts'
-import { deferred, oneField, overStores } from './world.ts'
+import { deferred, oneField, overAllStores } from './world.ts'
+import { usePostgres } from '../support/standing-postgres.ts'
 
-overStores('step.sleep and step.sleepUntil', (world) => {
+usePostgres()
+
+overAllStores('step.sleep and step.sleepUntil', (world) => {
   it('within hold are sat out by the request: a plain answer, and no run to follow', async () => {
     const server = world().serve(
       oneField(async (_source, _args, { step }) => {
@@ -91,7 +94,7 @@ overStores('step.sleep and step.sleepUntil', (world) => {
   })
 })
 
-overStores('hold', (world) => {
+overAllStores('hold', (world) => {
   it('is the sum of the waits that follow each other', async () => {
     const server = world().serve(
       oneField(async (_source, _args, { step }) => {
@@ -179,7 +182,7 @@ overStores('hold', (world) => {
   })
 })
 
-overStores('deferAfter', (world) => {
+overAllStores('deferAfter', (world) => {
   it('defers whatever is running; the resolver knows nothing of it, and the run answers later', async () => {
     const work = deferred<string>()
     const server = world().serve(

@@ -1,6 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { createSchema, createYoga } from 'graphql-yoga'
 import type { Plugin } from 'graphql-yoga'
 import { afterEach, beforeEach, describe, expect } from 'vitest'
@@ -8,54 +5,18 @@ import { useDurable } from '../../plugins/yoga.ts'
 import { durableTypeDefs } from '../../schema/index.ts'
 import { createDurable } from '../../src/index.ts'
 import type { Durable, DurableOptions, RunSnapshot, Step } from '../../src/index.ts'
-import { memoryStore } from '../../src/memory.ts'
-import { sqliteStore } from '../../src/sqlite.ts'
 import { toMs } from '../../src/core/duration.ts'
 import type { Duration } from '../../src/core/duration.ts'
 import type { RunCommit, Store, StoreSession } from '../../src/store/store.ts'
-import { createTestClock } from '../../src/testing.ts'
 import type { TestClock } from '../../src/testing.ts'
+import { crashSession, openStore, STORES } from '../support/stores.ts'
+import type { StoreName } from '../support/stores.ts'
 
 /*
  * What the engine's tests stand on: a world has one store, and servers on it that play processes. Each server is a
  * real Yoga with the plugin, and has a clock of its own, so that one of them can be frozen, or killed, while time goes
  * on for the others.
  */
-
-interface StoreOptions {
-  readonly onCommit?: (phase: 'before' | 'after', what: string) => void
-}
-
-interface Backend {
-  readonly name: string
-  /** Whether a process that does not beat counts as dead. A SQLite file sees a process's real death instead. */
-  readonly leases: boolean
-  open(options: StoreOptions): { readonly store: Store; dispose(): void }
-}
-
-const MEMORY: Backend = {
-  name: 'memory',
-  leases: true,
-  open: (options) => ({ store: memoryStore(options), dispose() {} }),
-}
-
-const SQLITE: Backend = {
-  name: 'sqlite, a file',
-  leases: false,
-  open(options) {
-    const directory = mkdtempSync(join(tmpdir(), 'graphql-durable-'))
-    return {
-      store: sqliteStore({ path: join(directory, 'runs.db'), ...options }),
-      dispose: () => rmSync(directory, { recursive: true, force: true }),
-    }
-  },
-}
-
-const SQLITE_IN_MEMORY: Backend = {
-  name: 'sqlite, in memory',
-  leases: true,
-  open: (options) => ({ store: sqliteStore({ path: ':memory:', ...options }), dispose() {} }),
-}
 
 export interface Tools {
   readonly step: Step
@@ -122,9 +83,11 @@ export interface World {
   close(): Promise<void>
 }
 
-function createWorld(backend: Backend): World {
+async function createWorld(storeName: StoreName): Promise<World> {
   let hook: ((phase: 'before' | 'after', what: string) => void) | null = null
-  const { store, dispose } = backend.open({ onCommit: (phase, what) => hook?.(phase, what) })
+  const { store, createClock, dispose } = await openStore(storeName, {
+    onCommit: (phase, what) => hook?.(phase, what),
+  })
   const running = new Set<TestClock>()
   const servers: Server[] = []
   let now = 1_767_225_600_000
@@ -160,7 +123,7 @@ function createWorld(backend: Backend): World {
 
   function serve(options: ServerOptions): Server {
     const { typeDefs, resolvers, durable: durableOptions, context, maskedErrors, plugins = [], deaf = false } = options
-    const clock = createTestClock({ now, seed: ++seed * 7919 })
+    const clock = createClock({ now, seed: ++seed * 7919 })
     const commits: RunCommit[] = []
     const warnings: string[] = []
     const captured = capturing(store, commits, deaf)
@@ -254,7 +217,7 @@ function createWorld(backend: Backend): World {
       try {
         for (const server of servers) await server.close()
       } finally {
-        dispose()
+        await dispose()
       }
     },
   }
@@ -267,9 +230,9 @@ function firstPart(body: string): string {
 
 /** The store with what is committed through it noted, and a handle to play a crash. */
 function capturing(store: Store, commits: RunCommit[], deaf: boolean): { readonly store: Store; crash(): void } {
-  let session: (StoreSession & { crash?: () => void }) | null = null
+  let session: StoreSession | null = null
   return {
-    crash: () => session?.crash?.(),
+    crash: () => session && crashSession(session),
     store: {
       name: store.name,
       async connect(options) {
@@ -288,21 +251,33 @@ function capturing(store: Store, commits: RunCommit[], deaf: boolean): { readonl
   }
 }
 
-/** The same tests over each store. `world()` is the current test's. */
+/** The same tests over each store that lives in this process. `world()` is the current test's. */
 export function overStores(title: string, tests: (world: () => World) => void): void {
-  over(title, [MEMORY, SQLITE], tests)
+  over(title, ['memory', 'SQLite'], tests)
 }
 
-/** Over those stores where a process that stands still loses its lease. */
+/** Over PostgreSQL as well, where calls overlap and the server's clock decides. The file says `usePostgres()`. */
+export function overAllStores(title: string, tests: (world: () => World) => void): void {
+  over(title, STORES, tests)
+}
+
+/** A process that stands still loses its lease in these; a SQLite file sees a process's real death instead. */
+const WITH_LEASES: readonly StoreName[] = ['memory', 'SQLite in memory']
+
 export function overStoresWithLeases(title: string, tests: (world: () => World) => void): void {
-  over(title, [MEMORY, SQLITE_IN_MEMORY], tests)
+  over(title, WITH_LEASES, tests)
 }
 
-function over(title: string, backends: readonly Backend[], tests: (world: () => World) => void): void {
-  describe.each(backends)(`${title} ($name)`, (backend) => {
+/** PostgreSQL sees both. The file says `usePostgres()`. */
+export function overAllStoresWithLeases(title: string, tests: (world: () => World) => void): void {
+  over(title, [...WITH_LEASES, 'PostgreSQL'], tests)
+}
+
+function over(title: string, stores: readonly StoreName[], tests: (world: () => World) => void): void {
+  describe.each(stores)(`${title} (%s)`, (store) => {
     let world: World
-    beforeEach(() => {
-      world = createWorld(backend)
+    beforeEach(async () => {
+      world = await createWorld(store)
     })
     afterEach(() => world.close())
     tests(() => world)

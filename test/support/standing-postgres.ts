@@ -23,6 +23,8 @@ import type { TestStore, TestStoreOptions } from './stores.ts'
 
 /** A call takes milliseconds. */
 const PATIENCE_MS = 15_000
+/** Of calls that lead to calls. What goes on for longer may be waiting for a timer that is due in this very instant. */
+const MAX_ROUNDS = 100
 
 let server: { readonly url: string; readonly admin: Client; readonly sockets: number } | null = null
 
@@ -213,7 +215,7 @@ function createRestingClock(calls: Calls, options?: TestClockOptions): TestClock
   let moving: Promise<void> = Promise.resolve()
 
   async function rest(): Promise<void> {
-    for (;;) {
+    for (let round = 0; round < MAX_ROUNDS; round++) {
       const { started } = calls
       await clock.settle()
       if (calls.areOver && calls.started === started) return
