@@ -93,7 +93,7 @@ describe.each(STACKS)('$server over $store', (stack) => {
       resolvers: {
         Query: {
           naps: async (_: unknown, __: unknown, { step }: any) => {
-            for (let nap = 0; nap < 15; nap++) await step.sleep('nap', '1m')
+            for (let nap = 0; nap < 15; nap++) await step.sleep('nap', '10s')
             return 15
           },
         },
@@ -105,7 +105,7 @@ describe.each(STACKS)('$server over $store', (stack) => {
       durable: { hot: { runs: 0 } },
     })
     const runId = runIdOf(await app.ask('{ naps }'))
-    await app.clock.advance('90s')
+    await app.clock.advance('15s')
     expect((await app.durable.runs.get(runId))?.note).toBeNull()
     expect((await app.ended(runId)).result).toEqual({ data: { naps: 15 } })
   })

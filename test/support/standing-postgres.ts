@@ -216,10 +216,10 @@ function createRestingClock(calls: Calls, options?: TestClockOptions): TestClock
 
   async function rest(): Promise<void> {
     for (let round = 0; round < MAX_ROUNDS; round++) {
+      await calls.over()
       const { started } = calls
       await clock.settle()
       if (calls.areOver && calls.started === started) return
-      await calls.over()
     }
   }
 
