@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
-import { MAX_TAKEOVERS } from '../src/engine/takeovers.ts'
+import { MAX_BLAME, SUSPECTS } from '../src/engine/takeovers.ts'
+import { CLEAR_BLAME } from '../src/store/suspicion.ts'
 import type { Experience } from './clients.ts'
 import type { Entry } from './facts.ts'
 import type { Evidence } from './evidence.ts'
@@ -57,19 +58,22 @@ async function judgeClients(evidence: Evidence, experiences: readonly Experience
   return found
 }
 
+/** As many holders in a row as it takes at least before the engine holds the run itself responsible. */
+const DEATHS = SUSPECTS.from + MAX_BLAME / CLEAR_BLAME
+
 /** Given up as what kills its processes: not wrong, where the campaign has killed that many, one after the other. */
 export function isGivenUp({ run, result }: EndedRun, entries: readonly Entry[]): boolean {
-  if (result.errors?.[0]?.extensions?.code !== 'DURABLE_RESUME_FAILED' || run.takeovers < MAX_TAKEOVERS) return false
+  if (result.errors?.[0]?.extensions?.code !== 'DURABLE_RESUME_FAILED' || run.takeovers < DEATHS) return false
   const own = entries.filter((entry) => 'runId' in entry && entry.runId === run.id)
   const claims = own.filter((entry) => entry.kind === 'claimed')
   const created = own.filter((entry) => entry.kind === 'committed' && entry.created)
-  const holders = [...created, ...claims].slice(0, -1).slice(-MAX_TAKEOVERS)
+  const holders = [...created, ...claims].slice(0, -1).slice(-DEATHS)
   const lost = holders.filter(({ life, t }) =>
     entries.some(
       (each) => each.kind === 'disruption' && each.phase === 'end' && each.t >= t && (each.life ?? life) === life,
     ),
   )
-  return lost.length === MAX_TAKEOVERS
+  return lost.length === DEATHS
 }
 
 async function judgeEvents(evidence: Evidence, { plan, sent }: Experience, ended: EndedRun): Promise<string[]> {

@@ -308,14 +308,22 @@ export class Execution implements Author {
     this.engine.writer.write(this)
   }
 
+  /** It has been held for long enough, and nobody died of it. */
+  onAcquitted(): void {
+    if (this.#state !== 'live') return
+    this.#pending.suspicion = 'acquitted'
+    this.engine.writer.write(this)
+  }
+
   #park(): void {
+    if (this.timeoutAt !== null && this.timeoutAt <= this.engine.storeNow()) return // it is about to be ended
     if (this.#state !== 'live' || this.busy || this.waits.size === 0 || this.#whenMayStart.length > 0) return
     if (!this.owner.mayPark() && !this.#idleForLong()) return this.#recheck()
     if (!this.waits.allRegistered) return this.waits.registerAll()
     const wakeAt = this.waits.nextAt
     const wakeInMs = wakeAt === null ? null : Math.max(0, wakeAt - this.engine.storeNow())
     if (wakeInMs !== null && wakeInMs < PARK_AFTER_MS) return
-    this.#pending.takeovers = 0 // it has got as far as it can: nobody died of it
+    this.#pending.suspicion = 'cleared' // it has got as far as it can: nobody died of it
     this.#commitPark({ kind: 'park', wakeInMs, keeps: this.engine.keepsParked })
   }
 

@@ -5,7 +5,7 @@ export class Pending {
   readonly outcomes: Outcome[] = []
   readonly opens: NewWait[] = []
   next: NextState = { kind: 'hold' }
-  takeovers: number | undefined
+  suspicion: RunCommit['suspicion']
   resumeFailures: number | undefined
   note: string | null | undefined
   /** Told once it is committed. */
@@ -17,19 +17,20 @@ export class Pending {
       this.outcomes.length > 0 ||
       this.opens.length > 0 ||
       this.next.kind !== 'hold' ||
+      this.suspicion !== undefined ||
       this.note !== undefined ||
       this.done.length > 0
     )
   }
 
   toCommit(lease: Pick<RunCommit, 'runId' | 'epoch' | 'seq' | 'create'>): RunCommit {
-    const { outcomes, opens, next, takeovers, resumeFailures, note } = this
+    const { outcomes, opens, next, suspicion, resumeFailures, note } = this
     return {
       ...lease,
       outcomes,
       opens,
       next,
-      ...(takeovers !== undefined && { takeovers }),
+      ...(suspicion !== undefined && { suspicion }),
       ...(resumeFailures !== undefined && { resumeFailures }),
       ...(note !== undefined && { note }),
     }

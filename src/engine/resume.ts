@@ -8,7 +8,7 @@ import { Operation } from './operation.ts'
 import { outsideOfRequests } from './pump.ts'
 import type { RunInput } from './run-input.ts'
 import { restoreFinished } from './serial.ts'
-import { MAX_TAKEOVERS } from './takeovers.ts'
+import { MAX_BLAME } from './takeovers.ts'
 
 /** Carries on a run that this process does not have in memory, from what the store kept of it. */
 export async function resumeCold(engine: Engine, claimed: Claimed, sentAt: number): Promise<void> {
@@ -46,8 +46,8 @@ function begin(engine: Engine, { run }: Claimed, loaded: LoadedRun, sentAt: numb
   operation.attach(execution, run.resumeFailures)
   restoreFinished(operation, execution, loaded.journal)
   engine.adopt(operation)
-  if (run.takeovers >= MAX_TAKEOVERS) {
-    const note = `${run.takeovers} processes in a row died while they held this run, without a new outcome.`
+  if (run.blamed >= MAX_BLAME) {
+    const note = `${run.takeovers} processes in a row died while they held this run, and it did not get on.`
     execution.fail('DURABLE_RESUME_FAILED', 'The operation could not be carried on.', note)
     return
   }

@@ -1,19 +1,28 @@
 import type { SuspectPolicy } from '../store/store.ts'
+import { CLEAR_BLAME } from '../store/suspicion.ts'
 
 /*
  * A step can kill the process that runs it: it runs out of memory, or blocks the event loop past the lease. Whoever
- * takes the run over dies as well, and with it everything that it holds. So takeovers are counted, until an outcome is
- * committed or the run is parked as usual:
+ * takes the run over dies as well, and with it everything that it holds. So takeovers are counted, until the run gets
+ * on: until an outcome is committed, or it is parked as usual.
  *
  * - The first ones are nobody's fault: processes are killed by deploys, too. The run goes on at once, beside others.
- * - From SUSPECTS.from on it waits before it goes on, and a process begins with one suspect at a time. If that process
- *   dies, then only the suspect counts a takeover. So what was held beside it never comes to be condemned with it.
- *   Whatever kills its process does so soon: after PROBATION_MS the next suspect has its turn.
- * - After MAX_TAKEOVERS the run ends as DURABLE_RESUME_FAILED, without running again.
+ * - From SUSPECTS.from on it waits a little before it goes on, and then is on probation: a process has one such run at
+ *   a time. If that process dies, the run is blamed, and what was held beside it is not (`judgeDeath`). With MAX_BLAME
+ *   it ends as DURABLE_RESUME_FAILED, without running again: after two such deaths, or up to four where other suspects
+ *   were there that had been acquitted.
+ * - What kills its process does so soon, as a rule: after its time the run is acquitted, and goes on while the next
+ *   suspect has its turn. That time doubles with each further takeover, for what takes longer.
  */
 
 export const SUSPECTS: SuspectPolicy = { from: 3, delayMs: 1_000 }
-/** On probation in one process at the same time. */
-export const MAX_SUSPECTS = 1
-export const PROBATION_MS = 30_000
-export const MAX_TAKEOVERS = 5
+export const MAX_BLAME = 2 * CLEAR_BLAME
+/** In one process at the same time. */
+export const MAX_ON_PROBATION = 1
+
+const FIRST_PROBATION_MS = 30_000
+const MAX_PROBATION_MS = 60 * 60_000
+
+export function probationMs(takeovers: number): number {
+  return Math.min(MAX_PROBATION_MS, FIRST_PROBATION_MS * 2 ** (takeovers - SUSPECTS.from))
+}

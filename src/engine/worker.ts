@@ -1,11 +1,11 @@
 import type { Timer } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
-import type { BeatReceipt, Claimed, ClaimRequest, StoreSession } from '../store/store.ts'
+import type { BeatReceipt, Claimed, ClaimRequest, RunRecord, StoreSession } from '../store/store.ts'
 import type { Engine } from './engine.ts'
 import type { Execution } from './execution.ts'
 import { giveBack } from './give-back.ts'
 import { outsideOfRequests } from './pump.ts'
-import { MAX_SUSPECTS, PROBATION_MS, SUSPECTS } from './takeovers.ts'
+import { MAX_ON_PROBATION, probationMs } from './takeovers.ts'
 
 /** How often a process says that it is alive; a lease covers many beats. */
 const MAX_BEAT_MS = 500
@@ -32,8 +32,8 @@ export class Worker {
   readonly #claiming = new Set<string>()
   /** Runs that this worker carries on: they take up its concurrency. */
   readonly #carried = new Set<string>()
-  /** Runs on probation here: they may be what killed their holders. */
-  readonly #suspects = new Map<string, Timer>()
+  /** Runs on probation here, and what ends it. */
+  readonly #onProbation = new Map<string, Timer>()
   /** Held runs that nobody here knew at the last beat: (run, epoch). */
   #strays = new Set<string>()
   /** As many runs are carried on as may be. */
@@ -88,7 +88,7 @@ export class Worker {
   stop(): void {
     this.#stopped = true
     this.#next?.timer.cancel()
-    for (const timer of [...this.#timers, ...this.#suspects.values()]) timer.cancel()
+    for (const timer of [...this.#timers, ...this.#onProbation.values()]) timer.cancel()
     this.#timers.clear()
   }
 
@@ -115,33 +115,34 @@ export class Worker {
 
   /** An execution was parked or is over: there may be room for another. */
   onReleased(): void {
-    const suspects = this.#suspects.size
+    const onProbation = this.#onProbation.size
     this.#dropReleased()
-    if (!this.#full && this.#suspects.size === suspects) return
+    if (!this.#full && this.#onProbation.size === onProbation) return
     this.#full = false
     this.wake()
   }
 
   #dropReleased(): void {
-    for (const runId of [...this.#carried, ...this.#suspects.keys()]) {
+    for (const runId of [...this.#carried, ...this.#onProbation.keys()]) {
       const state = this.#engine.find(runId)?.run?.state
       if (state !== undefined && state !== 'over' && state !== 'parked') continue
       this.#carried.delete(runId)
-      this.#acquit(runId)
+      this.#endProbation(runId)
     }
   }
 
-  #suspect(runId: string): void {
+  #beginProbation({ id, takeovers }: RunRecord): void {
     const timer = this.#engine.clock.setTimeout(() => {
-      this.#acquit(runId)
+      this.#endProbation(id)
+      this.#engine.find(id)?.run?.onAcquitted()
       this.wake()
-    }, PROBATION_MS)
-    this.#suspects.set(runId, timer)
+    }, probationMs(takeovers))
+    this.#onProbation.set(id, timer)
   }
 
-  #acquit(runId: string): void {
-    this.#suspects.get(runId)?.cancel()
-    this.#suspects.delete(runId)
+  #endProbation(runId: string): void {
+    this.#onProbation.get(runId)?.cancel()
+    this.#onProbation.delete(runId)
   }
 
   /** 'none': there was nothing to claim. 'failed': it is not known, try again. */
@@ -209,12 +210,12 @@ export class Worker {
       hot,
       servers: [...hosts.ready],
       preferMs: PREFER_MS,
-      suspects: Math.max(0, MAX_SUSPECTS - this.#suspects.size),
+      suspects: Math.max(0, MAX_ON_PROBATION - this.#onProbation.size),
     }
   }
 
   #carryOn(claimed: Claimed, sentAt: number): Promise<void> {
-    if (claimed.run.takeovers >= SUSPECTS.from) this.#suspect(claimed.run.id)
+    if (claimed.run.onProbation) this.#beginProbation(claimed.run)
     return this.#engine.carryOn(claimed, sentAt)
   }
 

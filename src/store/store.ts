@@ -31,8 +31,9 @@ export interface ConnectOptions {
 }
 
 /**
- * A run whose holders died again and again, with no outcome in between, is a suspect: it may be what kills them. When a
- * process dies that held suspects, only they count a takeover: what was held beside them is presumed innocent.
+ * A run whose holders died again and again, while it did not get on, is a suspect: it may be what kills them. Claims
+ * take few suspects at a time (`ClaimRequest.suspects`) and put them on probation, until a commit acquits them. If a
+ * process dies with a run on probation, that run is blamed (see suspicion.ts).
  */
 export interface SuspectPolicy {
   /** So many takeovers make a suspect. */
@@ -54,8 +55,8 @@ export interface StoreSession {
 
   /**
    * Takes the lease of up to `limit` runs that are due, earliest first, or of the one run named. Each claimed run gets
-   * this process as its holder, an epoch one higher, status `running`, no due time, and `signalled` cleared. Of
-   * concurrent claims on one run exactly one wins.
+   * this process as its holder, an epoch one higher, status `running`, no due time, and `signalled` cleared; suspects
+   * are on probation then. Of concurrent claims on one run exactly one wins.
    */
   claim(request: ClaimRequest): Promise<ClaimReceipt>
 
@@ -83,8 +84,8 @@ export interface StoreSession {
 
   /**
    * Finds processes that are dead (their lease has run out, or the store can tell sooner), and makes the runs they
-   * held due now, suspects after their delay: holder null, status `suspended`, `takeovers` one higher (see
-   * `SuspectPolicy`). Answers how many runs that were.
+   * held due now, suspects after their delay: holder null, status `suspended`, `takeovers` and `blamed` as
+   * suspicion.ts has it. Answers how many runs that were.
    */
   reap(): Promise<number>
 
@@ -139,8 +140,12 @@ export interface RunRecord {
   readonly updatedAt: number
   readonly endedAt: number | null
   readonly timeoutAt: number | null
-  /** How often its holder died since it last got on: committed an outcome, or what `RunCommit.takeovers` said. */
+  /** How often its holder died since it last got on. */
   readonly takeovers: number
+  /** How much of that speaks against the run itself. */
+  readonly blamed: number
+  /** It was claimed as a suspect, and has not been acquitted since. */
+  readonly onProbation: boolean
   /** Passes in a row that did not reach the operation. */
   readonly resumeFailures: number
   /** For operators: why it does not go on, or what was passed over. Never shown to clients. */
@@ -245,8 +250,12 @@ export interface RunCommit {
   /** An outcome closes the wait of its own key by itself. */
   readonly opens: readonly NewWait[]
   readonly next: NextState
-  /** Where present, these replace the record's values. Outcomes reset `takeovers` by themselves. */
-  readonly takeovers?: number
+  /**
+   * `cleared`: it got on, and takeovers and blame are forgotten; outcomes have that effect by themselves. `acquitted`:
+   * it is on probation no more.
+   */
+  readonly suspicion?: 'cleared' | 'acquitted'
+  /** Where present, these replace the record's values. */
   readonly resumeFailures?: number
   readonly note?: string | null
 }

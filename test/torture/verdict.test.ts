@@ -78,6 +78,8 @@ function aNap(): Case {
     dueAt: null,
     signalled: false,
     keptBy: null,
+    blamed: 0,
+    onProbation: false,
     server: 'default',
     operationName: 'Nap',
     owner: null,

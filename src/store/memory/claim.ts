@@ -52,6 +52,7 @@ function take(caller: Caller, at: number, entries: readonly RunEntry[], { hot }:
       update(entry, at, {
         holder: caller.processId,
         keptBy: null,
+        onProbation: isSuspect(caller, entry),
         epoch: previousEpoch + 1,
         status: 'running',
         dueAt: null,

@@ -36,8 +36,8 @@ function commitPart(caller: Caller, tx: Transaction, at: number, part: RunCommit
   entry.lastCommit = { by: caller.processId, epoch: part.epoch, seq: part.seq }
   update(entry, at, {
     len: entry.journal.size,
-    ...(part.takeovers !== undefined && { takeovers: part.takeovers }),
-    ...(part.outcomes.length > 0 && { takeovers: 0 }),
+    ...((part.outcomes.length > 0 || part.suspicion === 'cleared') && { takeovers: 0, blamed: 0 }),
+    ...((part.outcomes.length > 0 || part.suspicion || part.next.kind !== 'hold') && { onProbation: false }),
     ...(part.resumeFailures !== undefined && { resumeFailures: part.resumeFailures }),
     ...(part.note !== undefined && { note: part.note }),
   })
@@ -84,6 +84,8 @@ function create(caller: Caller, tx: Transaction, at: number, id: string, epoch: 
       endedAt: null,
       timeoutAt: run.timeoutMs === null ? null : beganAt + run.timeoutMs,
       takeovers: 0,
+      blamed: 0,
+      onProbation: false,
       resumeFailures: 0,
       note: null,
     },

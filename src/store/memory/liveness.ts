@@ -1,5 +1,6 @@
 import type { BeatReceipt } from '../store.ts'
 import { StoreError } from '../store.ts'
+import { judgeDeath, withoutVerdict } from '../suspicion.ts'
 import type { ProcessEntry, RunEntry, Transaction } from './database.ts'
 import { transact, update } from './database.ts'
 import type { Caller } from './session.ts'
@@ -73,15 +74,16 @@ function heldBy({ database }: Caller, processId: string): RunEntry[] {
 
 function releaseRuns(caller: Caller, tx: Transaction, processId: string, takeovers: 0 | 1): number {
   const at = caller.now()
-  const { from, delayMs } = caller.suspects
   const entries = heldBy(caller, processId)
-  const leastToBlame = entries.some(({ record }) => record.takeovers >= from) ? from : 0
-  for (const entry of entries) {
-    const isCounted = takeovers > 0 && entry.record.takeovers >= leastToBlame
-    const counted = entry.record.takeovers + (isCounted ? 1 : 0)
-    const waitsMs = isCounted && counted >= from ? delayMs * 2 ** (counted - from) : 0
+  const judged = judgeDeath(
+    entries.map(({ record }) => record),
+    caller.suspects,
+  )
+  for (const [index, entry] of entries.entries()) {
+    const verdict = takeovers === 1 ? judged[index]?.verdict : null
+    const { waitsMs, ...counts } = verdict ?? withoutVerdict(entry.record)
     tx.touch(entry)
-    update(entry, at, { holder: null, status: 'suspended', dueAt: at + waitsMs, takeovers: counted })
+    update(entry, at, { holder: null, status: 'suspended', dueAt: at + waitsMs, ...counts, onProbation: false })
   }
   if (entries.length > 0) tx.hint({ kind: 'due' })
   return entries.length

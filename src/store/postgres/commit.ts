@@ -97,7 +97,7 @@ function writeParts(caller: Caller, parts: readonly RunCommit[]): Promise<sql.Co
         ofNew(({ idempotency }) => idempotency?.key ?? null),
         ofNew(({ idempotency }) => idempotency?.fingerprint ?? null),
         parts.map(({ next }) => next.kind === 'park' && next.keeps === true),
-        parts.map(({ takeovers }) => takeovers ?? null),
+        parts.map(({ suspicion }) => suspicion ?? null),
       ),
     ),
   )

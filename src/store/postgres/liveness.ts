@@ -1,5 +1,6 @@
 import type { BeatReceipt } from '../store.ts'
 import { StoreError } from '../store.ts'
+import { judgeDeath, withoutVerdict } from '../suspicion.ts'
 import { sweep } from './events.ts'
 import type { Connection } from './lane.ts'
 import type { Caller } from './session.ts'
@@ -151,16 +152,28 @@ async function releaseOrphans(caller: Caller): Promise<number> {
   if (!caller.isTimeForOrphans()) return 0
   let released = 0
   for (const { holder } of await caller.general.query(sql.FIND_ORPHANING)) {
-    released += await caller.send('reap', () => release(caller, caller.general, holder, 1))
+    released += await caller.send('reap', () =>
+      caller.general.transaction((connection) => release(caller, connection, holder, 1)),
+    )
   }
   return released
 }
 
+/** In a transaction. */
 async function release(caller: Caller, connection: Connection, holder: string, takeovers: 0 | 1): Promise<number> {
-  const { from, delayMs } = caller.suspects
-  const released = await connection.query(sql.RELEASE_HELD, holder, takeovers === 1, from, delayMs)
-  if (released.length > 0) caller.hints.emit({ kind: 'due' })
-  return released.length
+  const held = await connection.query(sql.LOCK_HELD, holder)
+  if (held.length === 0) return 0
+  const judged =
+    takeovers === 1 ? judgeDeath(held, caller.suspects) : held.map((run) => ({ run, verdict: withoutVerdict(run) }))
+  await connection.query(
+    sql.RELEASE_HELD,
+    judged.map(({ run }) => run.id),
+    judged.map(({ verdict }) => verdict.takeovers),
+    judged.map(({ verdict }) => verdict.blamed),
+    judged.map(({ verdict }) => verdict.waitsMs),
+  )
+  caller.hints.emit({ kind: 'due' })
+  return held.length
 }
 
 function putProcess({ processId, leaseMs, presence }: Caller, connection: Connection): Promise<{ at: number }[]> {

@@ -67,8 +67,9 @@ function serversOf({ servers }: ClaimRequest): string | null {
   return servers === undefined ? null : JSON.stringify(servers)
 }
 
-function take({ database, processId }: Caller, hint: Hint, at: number, n: number, { hot }: ClaimRequest): Claimed {
-  const row = database.get(sql.CLAIM, processId, at, n) as RunRow // chosen in this transaction
+function take(caller: Caller, hint: Hint, at: number, n: number, { hot }: ClaimRequest): Claimed {
+  const { database, processId, suspects } = caller
+  const row = database.get(sql.CLAIM, processId, suspects.from, at, n) as RunRow // chosen in this transaction
   const run = toRunRecord(row)
   const previousEpoch = run.epoch - 1
   hint({ kind: 'changed' })

@@ -80,14 +80,16 @@ function create(caller: Caller, at: number, id: string, epoch: number, run: NewR
 }
 
 function writePart({ database, processId }: Caller, run: number, at: number, part: RunCommit): void {
-  const { outcomes, epoch, seq, takeovers = null, resumeFailures = null, note } = part
+  const { outcomes, epoch, seq, suspicion, resumeFailures = null, note, next } = part
+  const isCleared = outcomes.length > 0 || suspicion === 'cleared'
   for (const wait of part.opens) openWait(database, run, at, wait)
   for (const outcome of outcomes) appendOutcome(database, run, at, outcome)
   database.run(
     sql.RECORD_COMMIT,
     outcomes.length,
-    outcomes.length,
-    takeovers,
+    toFlag(isCleared),
+    toFlag(isCleared),
+    toFlag(isCleared || suspicion === 'acquitted' || next.kind !== 'hold'),
     resumeFailures,
     toFlag(note !== undefined),
     note ?? null,

@@ -1,5 +1,6 @@
 import type { BeatReceipt } from '../store.ts'
 import { StoreError } from '../store.ts'
+import { judgeDeath, withoutVerdict } from '../suspicion.ts'
 import type { Hint } from './database.ts'
 import { IN_MEMORY } from './open.ts'
 import type { Caller } from './session.ts'
@@ -79,13 +80,16 @@ export async function reap(caller: Caller): Promise<number> {
   })
 }
 
-function release({ database, suspects, now }: Caller, hint: Hint, holder: string, counts: 0 | 1): number {
-  const { from, delayMs } = suspects
-  const most = database.get(sql.MOST_TAKEOVERS, holder)?.takeovers ?? 0
-  const leastToBlame = most >= from ? from : 0
-  const released = database.run(sql.RELEASE_HELD, holder, now(), counts, leastToBlame, from, delayMs)
-  if (released > 0) hint({ kind: 'due' })
-  return released
+function release(caller: Caller, hint: Hint, holder: string, counts: 0 | 1): number {
+  const { database, suspects, now } = caller
+  const at = now()
+  const held = database.all(sql.FIND_HELD, holder).map((row) => ({ ...row, onProbation: row.onProbation === 1 }))
+  const judged = counts ? judgeDeath(held, suspects) : held.map((run) => ({ run, verdict: withoutVerdict(run) }))
+  for (const { run, verdict } of judged) {
+    database.run(sql.RELEASE, at + verdict.waitsMs, verdict.takeovers, verdict.blamed, at, run.n)
+  }
+  if (held.length > 0) hint({ kind: 'due' })
+  return held.length
 }
 
 function putProcess({ database, processId, leaseMs, now }: Caller): void {

@@ -12,7 +12,7 @@ import {
   part,
   type SuiteContext,
   type SuiteRunner,
-  SUSPECTS,
+  suspects,
   take,
   view,
   wait,
@@ -230,11 +230,7 @@ export function claimSuite({ describe, it }: SuiteRunner, context: SuiteContext)
 
     it('takes no more suspects than asked for, and others past them', async () => {
       const session = await context.connect()
-      const suspects = ['a', 'b', 'c'].map((id) => first(id, { takeovers: SUSPECTS.from }))
-      await accept(session, ...suspects)
-      for (const { runId } of suspects)
-        await accept(session, part(runId, 2, { takeovers: SUSPECTS.from, next: DUE_NOW }))
-      await context.pass(10)
+      await suspects(context, 'a', 'b', 'c')
       const at = await accept(
         session,
         first('innocent', { next: DUE_NOW }),
@@ -248,6 +244,34 @@ export function claimSuite({ describe, it }: SuiteRunner, context: SuiteContext)
       assert.deepEqual(await idsOf(session.claim({ limit: 5, suspects: 0 })), [])
       assert.deepEqual(await idsOf(session.claim({ limit: 1, runId: 'b', suspects: 0, evenIfNotDue: true })), ['b'])
       assert.deepEqual(await idsOf(session.claim({ limit: 5 })), ['c'])
+    })
+
+    it('puts suspects on probation, until they are acquitted, get on, or are given back', async () => {
+      const session = await context.connect()
+      const endings = {
+        acquitted: { suspicion: 'acquitted' },
+        cleared: { suspicion: 'cleared' },
+        'got on': { outcomes: [outcome(0)] },
+        'given back': { next: DUE_NOW },
+        'still there': {},
+      } as const
+      const ids = Object.keys(endings)
+      await suspects(context, ...ids)
+      const { claimed } = await session.claim({ limit: 5 })
+      assert.ok(claimed.every(({ run }) => run.onProbation))
+      for (const [id, ending] of Object.entries(endings)) {
+        const epoch = claimed.find(({ run }) => run.id === id)?.run.epoch ?? 0
+        await accept(session, part(id, 1, { epoch, ...ending }))
+      }
+      const runs = await Promise.all(ids.map(async (id) => (await view(session, id)).run))
+      assert.deepEqual(
+        runs.map(({ onProbation }) => onProbation),
+        [false, false, false, false, true],
+      )
+      assert.deepEqual(
+        runs.map(({ takeovers }) => takeovers),
+        [3, 0, 0, 3, 3],
+      )
     })
 
     it('sees a run that timed out while it waited for a signal alone', async () => {

@@ -44,6 +44,8 @@ export function commitSuite({ describe, it }: SuiteRunner, context: SuiteContext
         endedAt: null,
         timeoutAt: at + 60,
         takeovers: 0,
+        blamed: 0,
+        onProbation: false,
         resumeFailures: 0,
         note: null,
       })
@@ -261,15 +263,15 @@ export function commitSuite({ describe, it }: SuiteRunner, context: SuiteContext
       )
     })
 
-    it('replaces notes and counts only where the part names them', async () => {
+    it('replaces notes and counts of failed passes only where the part names them', async () => {
       const session = await context.connect()
       await accept(session, first('run', { note: 'slow', resumeFailures: 2 }))
-      await accept(session, part('run', 2, { takeovers: 3 }))
+      await accept(session, part('run', 2))
       const kept = (await view(session, 'run')).run
-      assert.deepEqual([kept.note, kept.resumeFailures, kept.takeovers], ['slow', 2, 3])
-      await accept(session, part('run', 3, { note: null, resumeFailures: 0, takeovers: 0 }))
+      assert.deepEqual([kept.note, kept.resumeFailures], ['slow', 2])
+      await accept(session, part('run', 3, { note: null, resumeFailures: 0 }))
       const cleared = (await view(session, 'run')).run
-      assert.deepEqual([cleared.note, cleared.resumeFailures, cleared.takeovers], [null, 0, 0])
+      assert.deepEqual([cleared.note, cleared.resumeFailures], [null, 0])
     })
 
     it('rejects a journal entry whose position or key is taken, and writes nothing of the batch', async () => {

@@ -165,6 +165,21 @@ export async function view(session: StoreSession, runId: string): Promise<RunVie
   return found
 }
 
+/** Makes runs that are suspects, and due. */
+export async function suspects(context: SuiteContext, ...ids: readonly string[]): Promise<void> {
+  const observer = await context.connect('maker')
+  await accept(observer, ...ids.map((id) => first(id, { next: DUE_NOW })))
+  for (let deaths = 1; deaths <= SUSPECTS.from; deaths++) {
+    const victim = await context.connect(`suspects ${deaths}`)
+    for (const id of ids) await take(victim, id)
+    await context.crash(victim)
+    await context.pass(context.leaseMs + 1)
+    await observer.beat()
+    assert.equal(await observer.reap(), ids.length)
+  }
+  await context.pass(SUSPECTS.delayMs)
+}
+
 /** Claims the run, which must be due. Answers its epoch. */
 export async function take(session: StoreSession, runId: string): Promise<number> {
   const { claimed } = await session.claim({ limit: 1, runId })

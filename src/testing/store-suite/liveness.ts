@@ -12,6 +12,7 @@ import {
   SUSPECTS,
   type SuiteContext,
   type SuiteRunner,
+  suspects,
   take,
   view,
 } from './context.ts'
@@ -130,10 +131,32 @@ export function livenessSuite({ describe, it }: SuiteRunner, context: SuiteConte
         const { run } = await view(observer, 'suspect')
         const innocent = (await view(observer, `beside it ${deaths}`)).run
         const waitsMs = deaths < SUSPECTS.from ? 0 : SUSPECTS.delayMs * 2 ** (deaths - SUSPECTS.from)
-        assert.deepEqual([run.takeovers, run.dueAt], [deaths, run.updatedAt + waitsMs])
+        const blamed = 2 * Math.max(0, deaths - SUSPECTS.from)
+        assert.deepEqual([run.takeovers, run.blamed, run.dueAt], [deaths, blamed, run.updatedAt + waitsMs])
         assert.deepEqual([innocent.takeovers, innocent.dueAt], [deaths > SUSPECTS.from ? 0 : 1, innocent.updatedAt])
         await context.pass(waitsMs)
       }
+    })
+
+    it('blames who was on probation, less where others were there that had been acquitted', async () => {
+      const observer = await context.connect()
+      await suspects(context, 'acquitted', 'on probation')
+      const victim = await context.connect('victim')
+      const epoch = await take(victim, 'acquitted')
+      await accept(victim, part('acquitted', 1, { epoch, suspicion: 'acquitted' }))
+      await take(victim, 'on probation')
+      await context.crash(victim)
+      await context.pass(context.leaseMs + 1)
+      await observer.beat()
+      assert.equal(await observer.reap(), 2)
+      const runs = await Promise.all(['acquitted', 'on probation'].map(async (id) => (await view(observer, id)).run))
+      assert.deepEqual(
+        runs.map(({ takeovers, blamed }) => [takeovers, blamed]),
+        [
+          [4, 0],
+          [4, 1],
+        ],
+      )
     })
 
     it('takes nothing from the living', async () => {

@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { describe, expect, it } from 'vitest'
+import { MIGRATIONS } from '../../../src/store/postgres/sql/schema.ts'
 import { systemClock } from '../../../src/core/system-clock.ts'
 import { postgresStore } from '../../../src/postgres.ts'
 import { query } from '../../support/postgres.ts'
@@ -18,7 +19,9 @@ describe('migrations', () => {
     try {
       const answers = await Promise.all(children.map((child) => once(child, 'message')))
       expect(answers.map(([answer]) => answer as unknown)).toEqual(children.map(() => 'ready'))
-      expect(await world.sql('select version from durable.migrations')).toEqual([{ version: 1 }])
+      expect(await world.sql('select version from durable.migrations')).toEqual(
+        MIGRATIONS.map((_, index) => ({ version: index + 1 })),
+      )
       expect(await world.sql('select id from durable.processes')).toHaveLength(PROCESSES)
       const exits = children.map((child) => once(child, 'exit'))
       for (const child of children) child.send('leave')
@@ -34,7 +37,7 @@ describe('migrations', () => {
     await world.sql('insert into durable.migrations (version) values (99)')
     await expect(world.connect('b')).rejects.toMatchObject({
       kind: 'broken',
-      message: expect.stringMatching(/version 1 or older.*at 99.*Upgrade/),
+      message: expect.stringMatching(new RegExp(`version ${MIGRATIONS.length} or older.*at 99.*Upgrade`)),
     })
   })
 

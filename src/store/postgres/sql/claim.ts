@@ -32,7 +32,8 @@ const MAY_STILL_BE_TAKEN = (run: string): string =>
 const TAKE = `
   claimed as (
     update durable.runs r set
-      status = 'running', holder = $1, kept_by = null, epoch = r.epoch + 1, due_at = null, signalled = false, updated_at = ${NOW}
+      status = 'running', holder = $1, kept_by = null, epoch = r.epoch + 1, due_at = null, signalled = false,
+      on_probation = r.takeovers >= $9::integer, updated_at = ${NOW}
     from chosen c
     where r.id = c.id
     returning r.*, c.due_at as was_due_at

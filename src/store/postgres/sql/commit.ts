@@ -78,7 +78,7 @@ export const COMMIT = statement<
     idempotencyKeys: readonly (string | null)[],
     fingerprints: readonly (string | null)[],
     keeps: readonly boolean[],
-    takeovers: readonly (number | null)[],
+    suspicions: readonly ('cleared' | 'acquitted' | null)[],
   ],
   CommitRow
 >(
@@ -90,10 +90,10 @@ export const COMMIT = statement<
     from unnest($5::text[], $6::integer[], $7::integer[], $8::text[], $9::bigint[], $10::text[], $11::integer[],
         $12::bigint[], $13::integer[], $14::boolean[], $15::text[], $16::boolean[], $17::text[], $18::text[],
         $19::text[], $20::text[], $21::bigint[], $22::bigint[], $23::bigint[], $24::text[], $44::text[], $45::text[],
-        $46::boolean[], $47::integer[])
+        $46::boolean[], $47::text[])
       as p (id, epoch, seq, next, wake_in, result, outcomes, bytes, resume_failures, sets_note, note, creates, server,
         operation_name, owner, version, began_ago, began_floor, timeout_ms, input, idempotency_key, fingerprint, keeps,
-        takeovers)
+        suspicion)
   ),
   registered as (
     insert into durable.processes (id, lease_ms, beat_at, lock_key, locked_in)
@@ -188,7 +188,9 @@ export const COMMIT = statement<
     update durable.runs r set
       len = r.len + t.outcomes,
       bytes = r.bytes + t.bytes,
-      takeovers = case when t.outcomes > 0 then 0 else coalesce(t.takeovers, r.takeovers) end,
+      takeovers = case when t.outcomes > 0 or t.suspicion = 'cleared' then 0 else r.takeovers end,
+      blamed = case when t.outcomes > 0 or t.suspicion = 'cleared' then 0 else r.blamed end,
+      on_probation = r.on_probation and t.outcomes = 0 and t.suspicion is null and t.next = 'running',
       resume_failures = coalesce(t.resume_failures, r.resume_failures),
       note = case when t.sets_note then t.note else r.note end,
       updated_at = t.at,

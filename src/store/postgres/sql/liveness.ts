@@ -118,32 +118,30 @@ export const STRIKE_OFF = statement<[id: string, beatAt: number], { readonly id:
   'delete from durable.processes where id = $1 and beat_at = $2::bigint returning id',
 )
 
-/** Where one of them is a suspect, takeovers are counted for suspects only. */
+/** Ordered by id, as in the batch statement. */
+export const LOCK_HELD = statement<
+  [holder: string],
+  { readonly id: string; readonly takeovers: number; readonly blamed: number; readonly onProbation: boolean }
+>(
+  'lock_held',
+  `
+  select r.id, r.takeovers, r.blamed, r.on_probation as "onProbation"
+  from durable.runs r where r.holder = $1
+  order by r.id
+  for no key update`,
+)
+
+/** Of runs that are locked. */
 export const RELEASE_HELD = statement<
-  [holder: string, counts: boolean, suspectFrom: number, delayMs: number],
-  { readonly id: string }
+  [ids: readonly string[], takeovers: readonly number[], blamed: readonly number[], waitsMs: readonly number[]]
 >(
   'release_held',
   `
-  with locked as materialized (
-    select r.id, r.takeovers from durable.runs r where r.holder = $1 order by r.id for no key update
-  ),
-  judged as (
-    select l.id, l.takeovers + case
-        when $2::boolean and (l.takeovers >= $3::integer or not exists (select from locked where takeovers >= $3::integer))
-        then 1 else 0
-      end as takeovers, l.takeovers as takeovers_before
-    from locked l
-  )
   update durable.runs r set
-    status = 'suspended', holder = null, takeovers = j.takeovers, updated_at = ${NOW},
-    due_at = ${NOW} + case
-      when j.takeovers > j.takeovers_before and j.takeovers >= $3::integer
-      then $4::bigint * (1::bigint << least(j.takeovers - $3::integer, 20)) else 0
-    end
-  from judged j
-  where r.id = j.id and r.holder = $1
-  returning r.id`,
+    status = 'suspended', holder = null, due_at = ${NOW} + v.waits_ms, takeovers = v.takeovers, blamed = v.blamed,
+    on_probation = false, updated_at = ${NOW}
+  from unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[]) as v (id, takeovers, blamed, waits_ms)
+  where r.id = v.id`,
 )
 
 /** Holders that are registered no more: they claimed in the moment in which they were struck off. */

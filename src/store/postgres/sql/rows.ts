@@ -8,6 +8,7 @@ export const RUN_COLUMNS = `
   r.id, r.status, r.epoch, r.holder, r.len, r.due_at as "dueAt", r.signalled,
   r.kept_by as "keptBy", r.server, r.operation_name as "operationName", r.owner, r.version, r.began_at as "beganAt", r.created_at as "createdAt",
   r.updated_at as "updatedAt", r.ended_at as "endedAt", r.timeout_at as "timeoutAt", r.takeovers,
+  r.blamed, r.on_probation as "onProbation",
   r.resume_failures as "resumeFailures", r.note`
 
 /** The columns that a row has beside the record's own are left out. */
@@ -31,6 +32,8 @@ export function toRunRecord(row: RunRow): RunRecord {
     endedAt: row.endedAt,
     timeoutAt: row.timeoutAt,
     takeovers: row.takeovers,
+    blamed: row.blamed,
+    onProbation: row.onProbation,
     resumeFailures: row.resumeFailures,
     note: row.note,
   }

@@ -117,7 +117,12 @@ export const MIGRATIONS: readonly string[] = [
     since bigint not null
   );
   `,
-  'alter table durable.runs add column kept_by text collate "C"',
+  `
+  alter table durable.runs
+    add column kept_by text collate "C",
+    add column blamed integer not null default 0,
+    add column on_probation boolean not null default false;
+  `,
 ]
 
 export const CREATE_SCHEMA = 'create schema durable_schema'

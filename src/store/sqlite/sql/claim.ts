@@ -41,9 +41,10 @@ export const NEXT_DUE = statement<Claimer, { readonly dueAt: number; readonly is
     where due_at > ?4 and due_at <= ?1 and ${IS_SERVED} and not ${IS_FREE} and takeovers < ?5
     order by due_at limit 1)`)
 
-export const CLAIM = statement<[holder: string, updatedAt: number, run: number], RunRow>(`
+export const CLAIM = statement<[holder: string, suspectFrom: number, updatedAt: number, run: number], RunRow>(`
   update runs set
-    status = 'running', holder = ?, kept_by = null, epoch = epoch + 1, due_at = null, signalled = 0, updated_at = ?
+    status = 'running', holder = ?, kept_by = null, epoch = epoch + 1, due_at = null, signalled = 0,
+    on_probation = takeovers >= ?, updated_at = ?
   where n = ?
   returning ${RUN_COLUMNS}`)
 

@@ -86,8 +86,9 @@ export const CLOSE_WAITS = statement<[run: number]>('delete from waits where run
 export const RECORD_COMMIT = statement<
   [
     outcomes: number,
-    sameOutcomes: number,
-    takeovers: number | null,
+    isCleared: 0 | 1,
+    sameIsCleared: 0 | 1,
+    isAcquitted: 0 | 1,
     resumeFailures: number | null,
     setsNote: 0 | 1,
     note: string | null,
@@ -100,7 +101,9 @@ export const RECORD_COMMIT = statement<
 >(`
   update runs set
     len = len + ?,
-    takeovers = iif(? > 0, 0, coalesce(?, takeovers)),
+    takeovers = iif(?, 0, takeovers),
+    blamed = iif(?, 0, blamed),
+    on_probation = iif(?, 0, on_probation),
     resume_failures = coalesce(?, resume_failures),
     note = iif(?, ?, note),
     updated_at = ?,

@@ -25,16 +25,12 @@ export const READ_HELD = statement<
   { readonly runId: string; readonly epoch: number; readonly signalled: 0 | 1 }
 >('select id as runId, epoch, signalled from runs where holder = ?')
 
-/** Takeovers are counted for runs with at least `leastToBlame` of them already. */
-export const RELEASE_HELD = statement<
-  [holder: string, now: number, counts: 0 | 1, leastToBlame: number, suspectFrom: number, delayMs: number]
->(`
-  update runs set
-    status = 'suspended', holder = null, updated_at = ?2,
-    takeovers = takeovers + (?3 and takeovers >= ?4),
-    due_at = ?2 + iif(?3 and takeovers >= ?4 and takeovers + 1 >= ?5, ?6 << (takeovers + 1 - ?5), 0)
-  where holder = ?1`)
+export const FIND_HELD = statement<
+  [holder: string],
+  { readonly n: number; readonly takeovers: number; readonly blamed: number; readonly onProbation: 0 | 1 }
+>('select n, takeovers, blamed, on_probation as onProbation from runs where holder = ?')
 
-export const MOST_TAKEOVERS = statement<[holder: string], { readonly takeovers: number | null }>(
-  'select max(takeovers) as takeovers from runs where holder = ?',
-)
+export const RELEASE = statement<[dueAt: number, takeovers: number, blamed: number, updatedAt: number, run: number]>(`
+  update runs set
+    status = 'suspended', holder = null, due_at = ?, takeovers = ?, blamed = ?, on_probation = 0, updated_at = ?
+  where n = ?`)

@@ -3,13 +3,18 @@ import type { EventRecord, OutcomeRecord, RunRecord, WaitRecord } from '../../st
 /** SQLite has no booleans. */
 type Flag = 0 | 1
 
-export type RunRow = Omit<RunRecord, 'signalled'> & { readonly n: number; readonly signalled: Flag }
+export type RunRow = Omit<RunRecord, 'signalled' | 'onProbation'> & {
+  readonly n: number
+  readonly signalled: Flag
+  readonly onProbation: Flag
+}
 export type OutcomeRow = Omit<OutcomeRecord, 'ok'> & { readonly ok: Flag }
 
 export const RUN_COLUMNS = `
   n, id, status, epoch, holder, len, due_at as dueAt, signalled, kept_by as keptBy, server,
   operation_name as operationName, owner, version, began_at as beganAt, created_at as createdAt,
-  updated_at as updatedAt, ended_at as endedAt, timeout_at as timeoutAt, takeovers, resume_failures as resumeFailures, note`
+  updated_at as updatedAt, ended_at as endedAt, timeout_at as timeoutAt, takeovers, blamed, on_probation as onProbation,
+  resume_failures as resumeFailures, note`
 
 export const OUTCOME_COLUMNS = `
   pos, key, kind, ok, body, calls, attempts, event_id as eventId, took_ms as tookMs, committed_at as committedAt`
@@ -24,7 +29,7 @@ export function toFlag(value: boolean): Flag {
 
 export function toRunRecord(row: RunRow): RunRecord {
   const { n: _n, ...record } = row
-  return { ...record, signalled: row.signalled === 1 }
+  return { ...record, signalled: row.signalled === 1, onProbation: row.onProbation === 1 }
 }
 
 export function toOutcomeRecord(row: OutcomeRow): OutcomeRecord {

@@ -94,7 +94,11 @@ export const MIGRATIONS: readonly string[] = [
     beat_at integer not null
   ) without rowid;
   `,
-  'alter table runs add column kept_by text',
+  `
+  alter table runs add column kept_by text;
+  alter table runs add column blamed integer not null default 0;
+  alter table runs add column on_probation integer not null default 0;
+  `,
 ]
 
 export const WRITE_AHEAD_LOG = statement<[], { journal_mode: string }>('pragma journal_mode = wal')
