@@ -32,15 +32,15 @@ export interface Project {
   remove(): Promise<void>
 }
 
-/** An empty folder in which the package, as it would be published, is installed without a registry. */
-export async function createProject(): Promise<Project> {
+/** An empty folder in which the package, as it would be published, is installed without a registry; `also` what else. */
+export async function createProject(also: readonly string[] = []): Promise<Project> {
   const directory = realpathSync(mkdtempSync(join(tmpdir(), 'graphql-durable-project-')))
   const children: Child[] = []
   const installed = join(directory, 'node_modules/graphql-durable')
   mkdirSync(installed, { recursive: true })
   cpSync(join(ROOT, 'package.json'), join(installed, 'package.json'))
   cpSync(join(import.meta.dirname, 'project.json'), join(directory, 'package.json'))
-  for (const name of INSTALLED) {
+  for (const name of [...INSTALLED, ...also]) {
     mkdirSync(dirname(join(directory, 'node_modules', name)), { recursive: true })
     symlinkSync(join(ROOT, 'node_modules', name), join(directory, 'node_modules', name))
   }
