@@ -54,6 +54,7 @@ export interface ExecutionStart {
 interface Sent {
   readonly commit: RunCommit
   readonly pending: Pending
+  readonly at: number
 }
 
 /** Parking costs two commits: a wait that is over sooner is sat out with the lease in hand. */
@@ -350,7 +351,7 @@ export class Execution implements Author {
     this.#pending = new Pending()
     const create = this.#created ? null : this.#newRun()
     const commit = pending.toCommit({ runId: this.runId, epoch: this.epoch, seq: ++this.#seq, create })
-    this.#sent = { commit, pending }
+    this.#sent = { commit, pending, at: this.clock.now() }
     return commit
   }
 
@@ -381,6 +382,7 @@ export class Execution implements Author {
     this.#sent = null
     if (this.#state === 'over' || !sent) return
     this.#created = true
+    this.leaseSeenAt = Math.max(this.leaseSeenAt, sent.at) // whoever may commit has the lease
     this.#idleSince = null
     this.engine.onStoreTime(at)
     if (commit.create) this.#onCreated(at)
@@ -401,6 +403,10 @@ export class Execution implements Author {
   onRefused(_commit: RunCommit, conflict: Conflict | null): void {
     this.#sent = null
     this.abandon(conflict ? { kind: 'joins', conflict } : { kind: 'lost' })
+  }
+
+  onStalled(): void {
+    if (this.#state !== 'over') this.owner.onStalled()
   }
 
   onStoreFailure(commit: RunCommit, cause: StoreError): void {

@@ -96,6 +96,8 @@ export class Operation implements ExecutionOwner {
   #heldUntil = 0
   #resumeFailures = 0
   #failedWith: DurableError | null = null
+  /** The request was answered because a commit did not come back; the run goes on if it does. */
+  #isStalled = false
   #shadow: Shadow | null = null
   #version: string | null
   #owner: string | null = null
@@ -313,7 +315,7 @@ export class Operation implements ExecutionOwner {
       return result
     }
     this.phase = 'background'
-    if (this.#failedWith) return deferredResult(this, result)
+    if (this.#failedWith && !this.#isStalled) return deferredResult(this, result)
     if (!this.deferring) {
       this.#end(execution, result)
       return result
@@ -337,6 +339,8 @@ export class Operation implements ExecutionOwner {
   /** Begins a background pass, unless one is under way. */
   pass(): void {
     if (this.#passing || this.phase !== 'background' || this.#execution?.state !== 'live') return
+    // Under a key that may be another run's, nothing is executed before.
+    if (this.#idempotencyKey !== null && !this.#execution.created) return
     this.#passing = true
     void this.#pass(this.#execution)
   }
@@ -401,6 +405,22 @@ export class Operation implements ExecutionOwner {
     if (why.kind === 'failed') this.#failedWith = why.error
     // Nobody is told of a run that was never committed (I4).
     else if (!this.#execution?.created) this.#failedWith = unavailable(null)
+    for (const field of this.pendingFields) this.#deferField(field)
+    this.#answerWithoutExecutor(COARSE_AFTER_MS)
+  }
+
+  onStalled(): void {
+    const execution = this.#execution
+    if (this.phase !== 'foreground' || this.#isStalled || !execution) return
+    this.#isStalled = true
+    // Nobody is told of a run that may never be committed (I4).
+    if (!execution.created) this.#failedWith = unavailable(null)
+    if (this.#onAbandonedEarly) {
+      const refuse = this.#onAbandonedEarly
+      this.#onAbandonedEarly = null
+      void execution.committed().then(() => this.pass())
+      return refuse({ kind: 'failed', error: unavailable(null) })
+    }
     for (const field of this.pendingFields) this.#deferField(field)
     this.#answerWithoutExecutor(COARSE_AFTER_MS)
   }

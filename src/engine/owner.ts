@@ -25,4 +25,6 @@ export interface ExecutionOwner {
   /** A background pass is under way. */
   readonly hasPass: boolean
   onAbandoned(why: Abandonment): void
+  /** A commit is under way for too long to keep a request open for it. */
+  onStalled(): void
 }

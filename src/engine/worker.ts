@@ -68,8 +68,8 @@ export class Worker {
    * Whether a run may start a step. An answer that was on its way while this process was stopped gives it a lease that
    * others may have taken meanwhile: after such a gap, each lease has to be seen in a beat first (I2).
    */
-  mayStart({ leaseSeenAt }: Execution): boolean {
-    return this.confirmed && leaseSeenAt >= this.#intactSince
+  mayStart({ leaseSeenAt, created }: Execution): boolean {
+    return this.confirmed && (!created || leaseSeenAt >= this.#intactSince)
   }
 
   start(): void {
@@ -246,7 +246,8 @@ export class Worker {
     const strays = new Set<string>()
     for (const { runId, epoch, signalled } of held) {
       const run = this.#engine.find(runId)?.run
-      if (run && run.state !== 'over') {
+      // Parked under an earlier epoch: it was claimed, and the answer was lost.
+      if (run && run.state !== 'over' && (run.state !== 'parked' || run.epoch >= epoch)) {
         if (signalled && run.epoch === epoch) run.waits.scan()
         continue
       }

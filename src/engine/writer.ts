@@ -11,12 +11,16 @@ export interface Author {
   /** The store refused it: somebody else has the run, or it has ended (I3). */
   onRefused(commit: RunCommit, conflict: Conflict | null): void
   onStoreFailure(commit: RunCommit, error: StoreError): void
+  /** It has been under way for longer than anybody should be kept waiting, and may still come to either end. */
+  onStalled(): void
 }
 
 /** Runs per batch: a transaction's length is what everybody else waits for. */
 const MAX_BATCH = 500
 const FIRST_RETRY_MS = 10
 const MAX_RETRY_MS = 1000
+/** Beyond its patience: a store that fails has said so by then, one that says nothing has not. */
+const STALLED_MS = 1500
 
 /**
  * The one writer of a store: commits what has gathered while the previous commit was under way, one transaction for
@@ -68,6 +72,17 @@ export class Writer {
   }
 
   async #commit(batch: readonly Part[]): Promise<void> {
+    const stalled = this.#clock.setTimeout(() => {
+      for (const { author } of batch) author.onStalled()
+    }, this.#patienceMs + STALLED_MS)
+    try {
+      await this.#commitInTime(batch)
+    } finally {
+      stalled.cancel()
+    }
+  }
+
+  async #commitInTime(batch: readonly Part[]): Promise<void> {
     const giveUpAt = this.#clock.now() + this.#patienceMs
     let receipt: CommitReceipt | undefined
     for (let delay = FIRST_RETRY_MS; !receipt; delay = Math.min(MAX_RETRY_MS, delay * 2)) {

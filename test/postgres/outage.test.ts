@@ -140,10 +140,9 @@ describe.skipIf(reason !== null)(`a database that is away${reason === null ? '' 
       await world.sql('alter system reset synchronous_standby_names')
       await reload()
     }
-    console.log('a commit without an answer', { tookMs: Math.round(answer.tookMs) })
     expect(codesOf(answer)).toEqual(UNAVAILABLE)
     expect(JSON.stringify(answer.body)).not.toContain('run_')
-    expect(answer.tookMs).toBeLessThan(35_000)
+    expect(answer.tookMs).toBeLessThan(HOLD_MS + 3_000)
     // It was committed after all: then it ends, and its step does not run again.
     await expect
       .poll(async () => (await runs()).map(({ status }) => status), { timeout: 15_000 })

@@ -84,7 +84,7 @@ export class Lane implements Connection {
         query: (statement, ...params) => this.#send(client, statement, params),
         execute: async (sql) => void (await client.query(inSchema(sql, this.#options.schema))),
       }
-      await client.query('begin')
+      await client.query('begin isolation level read committed')
       const value = await body(connection)
       await client.query('commit')
       return value

@@ -165,7 +165,7 @@ export const LOCK_MIGRATIONS = statement<[key: string]>('lock_migrations', 'sele
  */
 export const CONFIGURE =
   'set enable_seqscan = off; set enable_bitmapscan = off; set enable_mergejoin = off; set jit = off; ' +
-  'set plan_cache_mode = force_generic_plan'
+  "set plan_cache_mode = force_generic_plan; set default_transaction_isolation = 'read committed'"
 
 /** So that the server, too, notices when the host of a process is gone. */
 export const CONFIGURE_LIVENESS =
