@@ -12,7 +12,7 @@ export interface Verdict {
 
 /** What speaks against a run: a process died in which it was the only suspect; or in which others were, too. */
 export const CLEAR_BLAME = 2
-export const UNCLEAR_BLAME = 1
+const UNCLEAR_BLAME = 1
 
 /** Waits are twice as long each time, but not for ever. */
 const MAX_DOUBLINGS = 10
