@@ -183,6 +183,10 @@ export class Engine {
     this.#tell(execution.runId)
   }
 
+  onGotOn(runId: string): void {
+    this.#worker?.onGotOn(runId)
+  }
+
   onEnded(runId: string): void {
     this.#tell(runId)
   }

@@ -391,6 +391,7 @@ export class Execution implements Author {
       this.#remember(record)
       if (outcome.kind !== 'FIELD') this.pump.push(record)
     }
+    if (commit.outcomes.length > 0) this.engine.onGotOn(this.runId)
     for (const wait of commit.opens) this.waits.onRegistered(wait, at)
     for (const done of sent.pending.done) done()
     if (commit.next.kind === 'park') return this.#onParked(commit.next.wakeInMs, signalled)

@@ -100,18 +100,15 @@ export class StoreAccess {
   }
 
   /**
-   * One transition, tried again while the store is failing.
+   * One transition, tried again while the store is failing or cannot be opened.
    *
    * @throws DurableError DURABLE_STORE_UNAVAILABLE
    */
   async call<T>(transition: (session: StoreSession) => Promise<T>): Promise<T> {
     const giveUpAt = this.#clock.now() + this.patienceMs
-    const session = await this.session().catch((cause: unknown) => {
-      throw unavailable(cause)
-    })
     for (let delayMs = FIRST_RETRY_MS; ; delayMs = Math.min(MAX_RETRY_MS, delayMs * 2)) {
       try {
-        return await transition(session)
+        return await transition(await this.session())
       } catch (thrown) {
         const error = asStoreError(thrown)
         if (error.kind !== 'transient' || this.#clock.now() >= giveUpAt) throw unavailable(error)

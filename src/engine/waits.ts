@@ -262,6 +262,8 @@ export class Waits {
     const queries = waits.map(({ spec, until }): EventQuery => {
       return { name: spec.event ?? '', match: spec.match, since: beganAt, until, exclude: consumed }
     })
+    // Those whose end comes while they are looked for are looked for once more (I6).
+    const expired = new Set(waits.filter((wait) => wait.expired))
     const found = await engine.store.call((session) => session.findEvents(queries))
     if (this.#execution.state !== 'live') return true
     for (const [index, wait] of waits.entries()) {
@@ -274,7 +276,7 @@ export class Waits {
         consumed.add(event.id)
         this.#remove(wait)
         wait.spec.onOver(event)
-      } else if (wait.expired) {
+      } else if (expired.has(wait)) {
         this.#remove(wait)
         wait.spec.onOver(null)
       }

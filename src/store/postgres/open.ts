@@ -19,6 +19,7 @@ export async function migrate(lane: Lane, schema: string): Promise<void> {
       if (!namespace?.there) await connection.execute(sql.CREATE_SCHEMA)
       await connection.execute(sql.CREATE_MIGRATIONS)
     }
+    await connection.execute(sql.LIMIT_LOCK_WAITS)
     for (const [index, migration] of sql.MIGRATIONS.entries()) {
       if (index < (version ?? 0)) continue
       await connection.execute(migration)

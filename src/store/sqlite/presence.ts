@@ -35,7 +35,7 @@ export interface Presence {
  * The files must never be opened by other means in a process that holds one: closing any descriptor of a file drops
  * all of the process's POSIX locks on it. SQLite itself takes care of that among its own connections.
  */
-export function lockFilePresence(databasePath: string, processId: string): Presence {
+export function lockFilePresence(databasePath: string, processId: string, steadyNow = steadyClock): Presence {
   // The real path: processes that came by different links must look for each other in one place.
   const prefix = `${realpathSync(databasePath)}-process-`
   const own = fileOf(processId)
@@ -43,14 +43,16 @@ export function lockFilePresence(databasePath: string, processId: string): Prese
   let lock: DatabaseSync | null = null
 
   /** Nobody has seen it move for a lease, though somebody looked. */
-  function isStuck({ id, leaseMs }: ProcessRow): boolean {
-    const now = performance.now()
+  function isStuck({ id, leaseMs, touches }: ProcessRow): boolean {
+    if (!touches) return false
+    const now = steadyNow()
     const movedAt = statSync(fileOf(id), { throwIfNoEntry: false })?.mtimeMs
     const last = seen.get(id)
+    const gapMs = last ? now - last.lookedAt : 0
     // An observer that was stopped itself knows nothing of the others' beats.
-    const isNews = !last || last.movedAt !== movedAt || now - last.lookedAt > leaseMs
+    const isNews = !last || last.movedAt !== movedAt || gapMs > 2 * Math.max(leaseMs, last.gapMs)
     const since = isNews ? now : last.since
-    seen.set(id, { movedAt, since, lookedAt: now })
+    seen.set(id, { movedAt, since, lookedAt: now, gapMs })
     return now - since > leaseMs
   }
 
@@ -100,6 +102,12 @@ interface Sighting {
   readonly movedAt: number | undefined
   readonly since: number
   readonly lookedAt: number
+  /** How long after the look before. */
+  readonly gapMs: number
+}
+
+function steadyClock(): number {
+  return performance.now()
 }
 
 function acquire(file: string, processId: string): DatabaseSync {

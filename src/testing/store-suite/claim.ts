@@ -176,6 +176,7 @@ export function claimSuite({ describe, it }: SuiteRunner, context: SuiteContext)
         const next = { kind: 'park', wakeInMs: 300, keeps: true } as const
         const at = await accept(keeper, ...ids.map((id) => first(id, { next })))
         assert.equal((await view(keeper, 'by name')).run.keptBy, 'keeper')
+        assert.equal((await other.claim({ limit: 5, preferMs })).nextDueAt, at + 300)
         await context.pass(300)
         const early = await other.claim({ limit: 5, preferMs })
         assert.deepEqual(early.claimed, [])

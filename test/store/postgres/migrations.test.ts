@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
+import { Client } from 'pg'
 import { describe, expect, it } from 'vitest'
 import { MIGRATIONS } from '../../../src/store/postgres/sql/schema.ts'
 import { systemClock } from '../../../src/core/system-clock.ts'
@@ -39,6 +40,22 @@ describe('migrations', () => {
       kind: 'broken',
       message: expect.stringMatching(new RegExp(`version ${MIGRATIONS.length} or older.*at 99.*Upgrade`)),
     })
+  })
+
+  it('stop nobody who runs already, while something holds the tables that they change', async () => {
+    const old = await world.connect('old')
+    await old.commit([first('run', { next: DUE_NOW })])
+    await world.sql('delete from durable.migrations where version > 1')
+    const dump = new Client({ connectionString: world.url })
+    await dump.connect()
+    await dump.query('begin')
+    await dump.query(`select count(*) from "${world.schema}".runs`)
+    const from = performance.now()
+    await expect(world.connect('new')).rejects.toMatchObject({ kind: 'transient' })
+    expect(performance.now() - from).toBeLessThan(5_000)
+    await old.beat()
+    expect(performance.now() - from).toBeLessThan(6_000)
+    await dump.end()
   })
 
   it('take any name for a schema, and touch no other', async () => {

@@ -157,6 +157,12 @@ export const RECORD_VERSION = statement<[version: number]>(
   'insert into durable.migrations (version) values ($1)',
 )
 
+/**
+ * A migration that waits for a table has everybody else wait behind it, and somebody may be reading it for hours (a
+ * dump). So it gives up soon, and the process tries again later.
+ */
+export const LIMIT_LOCK_WAITS = `set local lock_timeout = '1s'`
+
 export const LOCK_MIGRATIONS = statement<[key: string]>('lock_migrations', 'select pg_advisory_xact_lock($1::bigint)')
 
 /**

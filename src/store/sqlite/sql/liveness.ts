@@ -4,18 +4,20 @@ export interface ProcessRow {
   readonly id: string
   readonly leaseMs: number
   readonly beatAt: number
+  /** It touches its lock file with each beat. Earlier versions did not. */
+  readonly touches: 0 | 1
 }
 
 export const READ_PROCESSES = statement<[], ProcessRow>(
-  'select id, lease_ms as leaseMs, beat_at as beatAt from processes',
+  'select id, lease_ms as leaseMs, beat_at as beatAt, touches from processes',
 )
 
 export const READ_PROCESS = statement<[id: string], ProcessRow>(
-  'select id, lease_ms as leaseMs, beat_at as beatAt from processes where id = ?',
+  'select id, lease_ms as leaseMs, beat_at as beatAt, touches from processes where id = ?',
 )
 
 export const PUT_PROCESS = statement<[id: string, leaseMs: number, beatAt: number]>(
-  'insert or replace into processes (id, lease_ms, beat_at) values (?, ?, ?)',
+  'insert or replace into processes (id, lease_ms, beat_at, touches) values (?, ?, ?, 1)',
 )
 
 export const DELETE_PROCESS = statement<[id: string]>('delete from processes where id = ?')

@@ -98,6 +98,7 @@ export const MIGRATIONS: readonly string[] = [
   alter table runs add column kept_by text;
   alter table runs add column blamed integer not null default 0;
   alter table runs add column on_probation integer not null default 0;
+  alter table processes add column touches integer not null default 0;
   `,
 ]
 
