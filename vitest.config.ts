@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
@@ -12,6 +13,8 @@ export default defineConfig({
     // Processes rather than threads: tests signal and kill children, and each file's AsyncLocalStorage, warnings and
     // open handles stay its own.
     pool: 'forks',
+    // Most of a full run is waiting for real processes and servers, so that two files at a time fit on two cores.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // No test sleeps, so what takes this long hangs. The margin is for those that start and kill a real process.
     testTimeout: 20_000,
     hookTimeout: 20_000,
