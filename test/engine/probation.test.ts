@@ -1,5 +1,7 @@
 import { expect, it } from 'vitest'
 import type { Store, StoreSession } from '../../src/store/store.ts'
+import { encode } from '../../src/core/codec.ts'
+import { createTestClock } from '../../src/testing.ts'
 import { deferred, oneField, overStores, overStoresWithLeases } from './world.ts'
 import type { Server, ServerOptions, World } from './world.ts'
 
@@ -78,12 +80,59 @@ overStoresWithLeases('a suspect on probation', (world) => {
     for (let deaths = 1; deaths <= 2; deaths++) server = await replace(world(), server, app(gates))
     server.kill()
     await world().advance('20s')
+    const observer = await world().store.connect({ processId: 'observer', leaseMs: 1e6, clock: server.clock })
+    await observer.beat()
+    await server.clock.advance('20s')
+    expect(await observer.reap()).toBe(5) // so that all are due when they are asked for
+    await observer.close()
     world().log.length = 0
     const later = world().serve(app(gates))
     const waits = runIds.map((runId) => later.durable.runs.wait(runId, { timeout: '25s' }))
     await world().advance('24s')
     expect(world().log).toHaveLength(1)
     await world().until(Promise.all(waits))
+  })
+
+  it('is alone in that, also where older promises of the others are still in memory', async () => {
+    const options = oneField(
+      async (_source, { n }, { step }) => {
+        await step.sleep('pause', '1h')
+        return step.run('work', () => (world().log.push(`${n}`), new Promise<string>(() => {})))
+      },
+      { hot: { ttl: '1d' }, deferAfter: '100ms' },
+    )
+    const keeper = world().serve({ ...options, deaf: true })
+    const runIds = [(await keeper.ask('{ go(n: 1) }')).runId, (await keeper.ask('{ go(n: 2) }')).runId]
+    await world().advance('10s')
+    const clock = createTestClock({ now: world().now() })
+    const observer = await world().store.connect({ processId: 'observer', leaseMs: 1e6, clock })
+    const pause = { kind: 'SLEEP', ok: true, body: encode(undefined), calls: 1, attempts: 1, eventId: null } as const
+    for (let deaths = 0; deaths <= 3; deaths++) {
+      const victim = await world().store.connect({ processId: `victim ${deaths}`, leaseMs: 1, clock })
+      for (const runId of runIds) {
+        const [claimed] = (await victim.claim({ limit: 1, runId, evenIfNotDue: true })).claimed
+        if (deaths > 0 || !claimed) continue
+        // The first of them gets past the pause, which the promises in memory still wait for.
+        const { epoch, len } = claimed.run
+        const outcome = { ...pause, pos: len, key: 'go>pause', tookMs: 0 }
+        const part = {
+          runId,
+          epoch,
+          seq: 1,
+          create: null,
+          outcomes: [outcome],
+          opens: [],
+          next: { kind: 'hold' },
+        } as const
+        expect((await victim.commit([part])).accepted.has(runId)).toBe(true)
+      }
+      if (deaths === 0) await victim.close()
+      await clock.advance(10)
+      expect(await observer.reap()).toBe(deaths === 0 ? 0 : 2)
+    }
+    await observer.close()
+    await world().advance('10s')
+    expect(world().log).toHaveLength(1)
   })
 
   it('leaves no timer behind where its process was closed while it was being claimed', async () => {
