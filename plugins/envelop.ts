@@ -5,7 +5,6 @@ import { resuming } from '../src/engine/engine.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import { executePass, isIncremental } from '../src/engine/execute.ts'
 import type { Execute } from '../src/engine/pass.ts'
-import { messageOf } from '../src/core/errors.ts'
 import { bindContext } from '../src/engine/fields.ts'
 import type { Host } from '../src/engine/host.ts'
 import { Operation } from '../src/engine/operation.ts'
@@ -81,7 +80,7 @@ export function durablePlugin(durable: Durable, engine: Engine, host: Host): Plu
         if (operation) operation.refusal ??= error
       })
       engine.addHost(host)
-      start(engine)
+      void engine.store.openEventually()
     },
     onSchemaChange({ schema, replaceSchema }) {
       replaceSchema(durable.schema(schema))
@@ -117,13 +116,4 @@ function takeExecuting(): Operation | null {
 /** What the operation was called with, before other plugins wrote to the arguments. */
 function ownArgs(args: ExecutionArgs): ExecutionArgs {
   return { ...args }
-}
-
-function start(engine: Engine): void {
-  engine.store.openInTime().catch((error: unknown) => {
-    if (engine.closing) return
-    engine.options.warn('The store could not be opened; the next operation that uses a step tries again.', {
-      reason: messageOf(error),
-    })
-  })
 }

@@ -15,6 +15,8 @@ const FIRST_RETRY_MS = 10
 const MAX_RETRY_MS = 1_000
 /** Between attempts to open a store that cannot be reached. */
 const OPEN_BACKOFF = { initialMs: 100, factor: 2, maxMs: 5_000, jitter: 'full' } as const
+/** Where that takes more than time. */
+const MEND_BACKOFF = { initialMs: 2_000, factor: 2, maxMs: 30_000, jitter: 'none' } as const
 
 /** The engine's way to its store: opens it once, and is patient with it. */
 export class StoreAccess {
@@ -68,6 +70,26 @@ export class StoreAccess {
           this.#options.warn('The store could not be opened; it is tried until it can be.', { reason })
         }
         await this.#pause(backoffMs(failures, OPEN_BACKOFF, () => this.#clock.random()))
+      }
+    }
+  }
+
+  /** As `openInTime`, also where somebody has to mend something first (a database to be created, say). Never rejects. */
+  async openEventually(): Promise<void> {
+    for (let failures = 1; !this.#isGivenUp; failures++) {
+      try {
+        return await this.openInTime()
+      } catch (error) {
+        if (this.#isGivenUp) return
+        if (failures === 1) {
+          this.#options.warn(
+            'The store could not be opened, and somebody has to look at it; it is tried now and then.',
+            {
+              reason: messageOf(error),
+            },
+          )
+        }
+        await this.#pause(backoffMs(failures, MEND_BACKOFF, () => this.#clock.random()))
       }
     }
   }

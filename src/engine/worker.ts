@@ -42,6 +42,7 @@ export class Worker {
   readonly #arriving = new Set<string>()
   /** Looks in a row that found something due and could not take it. */
   #fruitless = 0
+  #isTooSlow = false
   /** Held runs that nobody here knew at the last beat: (run, epoch). */
   #strays = new Set<string>()
   /** As many runs are carried on as may be. */
@@ -163,12 +164,18 @@ export class Worker {
 
   /** 'none': there was nothing to claim. 'failed': it is not known, try again. */
   async claimOne(runId: string, evenIfNotDue: boolean): Promise<'claimed' | 'none' | 'failed'> {
+    const { worker } = this.#engine.options
     if (this.#claiming.has(runId) || this.#stopped || !this.confirmed) return 'failed'
+    // Somebody asks for it, that is all: it waits for a place as others do.
+    if (worker && !evenIfNotDue && this.#carried.size + this.#claiming.size >= worker.concurrency) return 'none'
     this.#claiming.add(runId)
     try {
-      if (!this.#engine.options.worker) await this.#session.reap()
+      if (!worker) await this.#session.reap()
       const { claimed, sentAt } = await this.#claim({ limit: 1, runId, evenIfNotDue })
-      for (const each of claimed) await this.#carryOn(each, sentAt)
+      for (const each of claimed) {
+        if (worker && !evenIfNotDue) this.#carried.add(each.run.id)
+        await this.#carryOn(each, sentAt)
+      }
       return claimed.length > 0 ? 'claimed' : 'none'
     } catch (error) {
       this.#warn('A run could not be claimed.', error)
@@ -261,7 +268,19 @@ export class Worker {
     // First of all: what was taken over must not start anything more (I2).
     dropLost(leases, receipt, now)
     if (this.confirmed) this.#engine.onConfirmed()
+    this.#warnOfSlowBeats(now - sentAt)
     await this.#reconcile(receipt)
+  }
+
+  /** Nothing starts here meanwhile, and nobody would know why. */
+  #warnOfSlowBeats(tookMs: number): void {
+    if (this.#isTooSlow === !this.confirmed) return
+    this.#isTooSlow = !this.confirmed
+    if (this.confirmed) return
+    this.#warn(
+      'The store answers too late: this process may be taken for dead by then, and so it starts no step.',
+      `A beat was answered after ${tookMs} ms, and is good for ${this.#goodForMs} ms from when it was sent.`,
+    )
   }
 
   /** What the store must name as held, unless it is parked or ends meanwhile. */

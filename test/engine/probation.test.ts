@@ -1,20 +1,8 @@
 import { expect, it } from 'vitest'
-import type { Store, StoreSession } from '../../src/store/store.ts'
 import { encode } from '../../src/core/codec.ts'
 import { createTestClock } from '../../src/testing.ts'
-import { deferred, oneField, overStores, overStoresWithLeases } from './world.ts'
+import { deferred, oneField, overStores, overStoresWithLeases, wrapped } from './world.ts'
 import type { Server, ServerOptions, World } from './world.ts'
-
-/** The store with some of a session's calls replaced. */
-function wrapped(store: Store, wrap: (session: StoreSession) => Partial<StoreSession>): Store {
-  return {
-    name: store.name,
-    async connect(options) {
-      const session = await store.connect(options)
-      return { ...session, ...wrap(session) }
-    },
-  }
-}
 
 /** As when a deploy kills it, and the next one needs a while to start. */
 async function replace(world: World, server: Server, options: ServerOptions): Promise<Server> {

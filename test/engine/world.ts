@@ -251,6 +251,17 @@ function capturing(store: Store, commits: RunCommit[], deaf: boolean): { readonl
   }
 }
 
+/** A store with some of its sessions' calls replaced. */
+export function wrapped(store: Store, wrap: (session: StoreSession) => Partial<StoreSession>): Store {
+  return {
+    name: store.name,
+    async connect(options) {
+      const session = await store.connect(options)
+      return { ...session, ...wrap(session) }
+    },
+  }
+}
+
 /** The same tests over each store that lives in this process. `world()` is the current test's. */
 export function overStores(title: string, tests: (world: () => World) => void): void {
   over(title, ['memory', 'SQLite'], tests)
