@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { RunCommit, StoreSession } from '../../src/store/store.ts'
 import { Database } from '../../src/store/sqlite/database.ts'
 import { statement } from '../../src/store/sqlite/sql/statement.ts'
-import { MIGRATIONS } from '../../src/store/sqlite/sql/schema.ts'
+import { APPLICATION_ID, MIGRATIONS } from '../../src/store/sqlite/sql/schema.ts'
 import * as claimSql from '../../src/store/sqlite/sql/claim.ts'
 import * as eventsSql from '../../src/store/sqlite/sql/events.ts'
 import * as livenessSql from '../../src/store/sqlite/sql/liveness.ts'
@@ -87,6 +87,27 @@ describe('opening', () => {
     other.exec('create table runs (miles integer)')
     other.close()
     await expect(connect()).rejects.toMatchObject(refusal(/belongs to another application/))
+  })
+
+  it('takes along what an earlier version has written, whichever that was', async () => {
+    for (const version of [...MIGRATIONS.keys()].slice(1)) {
+      path = join(directory, `version ${version}.db`)
+      const older = new DatabaseSync(path)
+      for (const migration of MIGRATIONS.slice(0, version)) older.exec(migration)
+      older.exec(`
+        pragma application_id = ${APPLICATION_ID};
+        pragma user_version = ${version};
+        insert into runs (n, id, status, epoch, len, due_at, signalled, server, began_at, created_at, updated_at,
+          takeovers, resume_failures) values (1, 'run', 'suspended', 3, 0, 1, 0, 'main', 1, 1, 1, 2, 0);
+        insert into inputs (run, body) values (1, 'input');`)
+      older.close()
+      const session = await connect()
+      const [claimed] = (await session.claim({ limit: 1 })).claimed
+      expect(claimed).toMatchObject({
+        run: { id: 'run', epoch: 4, takeovers: 2, blamed: 0 },
+        loaded: { input: 'input' },
+      })
+    }
   })
 
   it('refuses a file that a newer version has written, and names both versions', async () => {

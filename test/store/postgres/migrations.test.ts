@@ -2,7 +2,7 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { Client } from 'pg'
 import { describe, expect, it } from 'vitest'
-import { MIGRATIONS } from '../../../src/store/postgres/sql/schema.ts'
+import { CREATE_MIGRATIONS, MIGRATIONS } from '../../../src/store/postgres/sql/schema.ts'
 import { systemClock } from '../../../src/core/system-clock.ts'
 import { postgresStore } from '../../../src/postgres.ts'
 import { query } from '../../support/postgres.ts'
@@ -40,6 +40,27 @@ describe('migrations', () => {
       kind: 'broken',
       message: expect.stringMatching(new RegExp(`version ${MIGRATIONS.length} or older.*at 99.*Upgrade`)),
     })
+  })
+
+  it('take along what an earlier version has written, whichever that was', async () => {
+    for (const version of [...MIGRATIONS.keys()].slice(1)) {
+      await world.sql(`create schema "${world.schema}"; ${CREATE_MIGRATIONS}`)
+      for (const migration of MIGRATIONS.slice(0, version)) await world.sql(migration)
+      await world.sql(`
+        insert into durable.migrations (version) select generate_series(1, ${version});
+        insert into durable.runs (id, status, epoch, len, bytes, due_at, signalled, server, began_at, created_at,
+          updated_at, takeovers, resume_failures, commit_by, commit_epoch, commit_seq)
+        values ('run', 'suspended', 3, 0, 5, 1, false, 'main', 1, 1, 1, 2, 0, 'nobody', 3, 1);
+        insert into durable.inputs (run, body) select n, 'input' from durable.runs`)
+      const session = await world.connect(`after ${version}`)
+      const [claimed] = (await session.claim({ limit: 1 })).claimed
+      expect(claimed).toMatchObject({
+        run: { id: 'run', epoch: 4, takeovers: 2, blamed: 0 },
+        loaded: { input: 'input' },
+      })
+      await session.close()
+      await world.sql(`drop schema "${world.schema}" cascade`)
+    }
   })
 
   it('stop nobody who runs already, while something holds the tables that they change', async () => {
