@@ -1,35 +1,30 @@
 import type { Timer } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
-import type { BeatReceipt, Claimed, ClaimRequest, RunRecord, StoreSession } from '../store/store.ts'
+import type { Claimed, ClaimRequest, RunRecord, StoreSession } from '../store/store.ts'
 import type { Engine } from './engine.ts'
 import type { Execution } from './execution.ts'
-import { giveBack } from './give-back.ts'
+import { Pulse } from './pulse.ts'
 import { outsideOfRequests } from './pump.ts'
 import { MAX_ON_PROBATION, probationMs } from './takeovers.ts'
 
 /** How often a process says that it is alive; a lease covers many beats. */
 const MAX_BEAT_MS = 500
 const BEATS_PER_LEASE = 5
-/** A process that has just connected counts as alive for so long. */
-const FIRST_BEAT_WITHIN_MS = 1500
 /** How often ended runs and old events are pruned. */
 const PRUNE_MS = 10 * 60_000
-/** A seq that no execution reaches: gives back a lease that nobody here knows. */
-const RELEASE_SEQ = 2 ** 31 - 1
-/** Whatever made a process give a run up may still be so. */
-const STRAY_DELAY_MS = 1000
 /** How long others leave a run that is due to the process that has it in memory: going on there costs no replay. */
 const PREFER_MS = 200
 /** The first pause after a look that could not take what is due; it doubles. */
 const FRUITLESS_MS = 50
 
 /**
- * Claims runs that are due and hands them to the engine; says that the process is alive; frees the runs of processes
- * that are not. With `worker: false` it only beats, and claims what it is asked for.
+ * Claims runs that are due and hands them to the engine, and frees the runs of processes that are dead. With
+ * `worker: false` it only beats, and claims what it is asked for.
  */
 export class Worker {
   readonly #engine: Engine
   readonly #session: StoreSession
+  readonly #pulse: Pulse
   readonly #timers = new Set<Timer>()
   readonly #claiming = new Set<string>()
   /** Runs that this worker carries on: they take up its concurrency. */
@@ -42,49 +37,30 @@ export class Worker {
   readonly #arriving = new Set<string>()
   /** Looks in a row that found something due and could not take it. */
   #fruitless = 0
-  #isTooSlow = false
-  /** Held runs that nobody here knew at the last beat: (run, epoch). */
-  #strays = new Set<string>()
   /** As many runs are carried on as may be. */
   #full = false
   #polling = false
   #again = false
   #stopped = false
   #next: { timer: Timer; at: number } | null = null
-  #confirmedAt: number
-  #goodForMs: number
-  /** Ever since, the store has heard from this process in time. A lease from before that may be somebody else's by now. */
-  #intactSince: number
-
   constructor(engine: Engine, session: StoreSession) {
     this.#engine = engine
     this.#session = session
-    this.#confirmedAt = engine.clock.now()
-    this.#intactSince = engine.clock.now()
-    this.#goodForMs = Math.min(FIRST_BEAT_WITHIN_MS, engine.options.leaseMs)
+    this.#pulse = new Pulse(engine, session, {
+      isClaiming: (runId) => this.#claiming.has(runId),
+      onGivenBack: (dueInMs) => this.wakeIn(dueInMs),
+    })
   }
 
-  /**
-   * The store has heard from this process lately, so that nobody can have taken its runs over. That may be much less
-   * than its lease: a store that sees connections break gives up on a process sooner.
-   */
-  get confirmed(): boolean {
-    const sinceMs = this.#engine.clock.now() - this.#confirmedAt
-    return sinceMs >= 0 && sinceMs < this.#goodForMs // a clock that was set back says nothing
-  }
-
-  /**
-   * Whether a run may start a step. An answer that was on its way while this process was stopped gives it a lease that
-   * others may have taken meanwhile: after such a gap, each lease has to be seen in a beat first (I2).
-   */
-  mayStart({ leaseSeenAt, created }: Execution): boolean {
-    return this.confirmed && (!created || leaseSeenAt >= this.#intactSince)
+  /** Whether a run may start a step. */
+  mayStart(run: Execution): boolean {
+    return this.#pulse.mayStart(run)
   }
 
   start(): void {
     outsideOfRequests(() => {
       const beatMs = Math.min(MAX_BEAT_MS, this.#engine.options.leaseMs / BEATS_PER_LEASE)
-      this.#every(beatMs, () => this.#beat())
+      this.#every(beatMs, () => this.#pulse.beat())
       this.#every(PRUNE_MS, () => this.#prune())
       if (!this.#engine.options.worker) return
       this.#every(this.#engine.options.pollMs, () => this.#reap())
@@ -165,7 +141,7 @@ export class Worker {
   /** 'none': there was nothing to claim. 'failed': it is not known, try again. */
   async claimOne(runId: string, evenIfNotDue: boolean): Promise<'claimed' | 'none' | 'failed'> {
     const { worker } = this.#engine.options
-    if (this.#claiming.has(runId) || this.#stopped || !this.confirmed) return 'failed'
+    if (this.#claiming.has(runId) || this.#stopped || !this.#pulse.confirmed) return 'failed'
     // Somebody asks for it, that is all: it waits for a place as others do.
     if (worker && !evenIfNotDue && this.#carried.size + this.#claiming.size >= worker.concurrency) return 'none'
     this.#claiming.add(runId)
@@ -204,7 +180,7 @@ export class Worker {
     const { worker, pollMs } = this.#engine.options
     if (!worker || !this.#engine.canClaim) return
     // What it cannot keep alive it must not take: others would have to take it over again and again.
-    if (!this.confirmed) return this.wakeIn(pollMs)
+    if (!this.#pulse.confirmed) return this.wakeIn(pollMs)
     this.#dropReleased()
     const limit = worker.concurrency - this.#carried.size
     this.#full = limit <= 0
@@ -255,66 +231,6 @@ export class Worker {
     }
   }
 
-  async #beat(): Promise<void> {
-    const sentAt = this.#engine.clock.now()
-    const leases = this.#leases()
-    const receipt = await this.#session.beat()
-    const now = this.#engine.clock.now()
-    if (!this.confirmed) this.#intactSince = now
-    // Not when the answer is read: a process that was stopped meanwhile would trust a lease that has run out.
-    this.#confirmedAt = sentAt
-    this.#goodForMs = receipt.goodForMs
-    this.#engine.onStoreTime(receipt.at)
-    // First of all: what was taken over must not start anything more (I2).
-    dropLost(leases, receipt, now)
-    if (this.confirmed) this.#engine.onConfirmed()
-    this.#warnOfSlowBeats(now - sentAt)
-    await this.#reconcile(receipt)
-  }
-
-  /** Nothing starts here meanwhile, and nobody would know why. */
-  #warnOfSlowBeats(tookMs: number): void {
-    if (this.#isTooSlow === !this.confirmed) return
-    this.#isTooSlow = !this.confirmed
-    if (this.confirmed) return
-    this.#warn(
-      'The store answers too late: this process may be taken for dead by then, and so it starts no step.',
-      `A beat was answered after ${tookMs} ms, and is good for ${this.#goodForMs} ms from when it was sent.`,
-    )
-  }
-
-  /** What the store must name as held, unless it is parked or ends meanwhile. */
-  #leases(): ReadonlyMap<Execution, number> {
-    const runs = [...this.#engine.operations.values()].flatMap(({ run }) => run ?? [])
-    return new Map(runs.filter((run) => run.state === 'live' && run.created).map((run) => [run, run.epoch]))
-  }
-
-  /** Compares what the store believes with what is known here. */
-  async #reconcile({ held }: BeatReceipt): Promise<void> {
-    const strays = new Set<string>()
-    for (const { runId, epoch, signalled } of held) {
-      const run = this.#engine.find(runId)?.run
-      // Parked under an earlier epoch: it was claimed, and the answer was lost.
-      if (run && run.state !== 'over' && (run.state !== 'parked' || run.epoch >= epoch)) {
-        if (signalled && run.epoch === epoch) run.waits.scan()
-        continue
-      }
-      if (this.#claiming.has(runId)) continue
-      const stray = `${runId} ${epoch}`
-      // Seen twice: it is not just on its way from a claim into memory.
-      if (this.#strays.has(stray)) await this.#release(runId, epoch)
-      else strays.add(stray)
-    }
-    this.#strays = strays
-  }
-
-  /** A run that this process holds and does not know (an answer was lost, a failing store): somebody else may go on. */
-  async #release(runId: string, epoch: number): Promise<void> {
-    const note = 'The process that held this run gave it up.'
-    await this.#session.commit([giveBack({ runId, epoch, seq: RELEASE_SEQ }, STRAY_DELAY_MS, { note })])
-    this.wakeIn(STRAY_DELAY_MS)
-  }
-
   async #reap(): Promise<void> {
     if ((await this.#session.reap()) > 0) this.wake()
   }
@@ -341,16 +257,5 @@ export class Worker {
   #warn(message: string, error: unknown): void {
     if (this.#stopped) return
     this.#engine.options.warn(message, { reason: messageOf(error) })
-  }
-}
-
-/** Executions that go on here although the run is not held any more: it was cancelled or taken over elsewhere. */
-function dropLost(leases: ReadonlyMap<Execution, number>, { held }: BeatReceipt, now: number): void {
-  const epochs = new Map(held.map(({ runId, epoch }) => [runId, epoch]))
-  for (const [run, epoch] of leases) {
-    // Another epoch: it was given back and claimed again while the beat was under way.
-    if (run.state !== 'live' || run.epoch !== epoch) continue
-    if (epochs.get(run.runId) === epoch) run.leaseSeenAt = now
-    else run.abandon({ kind: 'lost' })
   }
 }
