@@ -70,7 +70,7 @@ export function useDurable<Context = any, Captured = unknown>(
   }
 }
 
-/** After masking and everything else: status, headers and entries as API.md has them. */
+/** After masking and everything else: status, headers and entries as the README has them. */
 function withHttp(operation: Operation, result: ExecutionResult): ExecutionResult {
   const { runId, durable, http, ...extensions } = result.extensions as {
     runId: string

@@ -50,8 +50,8 @@ const schema = createSchema<DurableContext>({
 })
 
 /**
- * With `worker: false` a process carries on what its own requests began, and nothing else. A worker is a server that
- * nobody listens to: the schema and the plugin are what it takes to resume a run.
+ * With `worker: false` a process carries on what its own requests began, and what it is asked for by id. A worker is a
+ * server that nobody listens to: the schema and the plugin are what it takes to resume a run.
  */
 export function createApp(worker: false | WorkerOptions) {
   const durable: Durable = createDurable({

@@ -71,6 +71,7 @@ export class Engine {
       this.#tell('runId' in hint ? hint.runId : null)
     })
     this.#worker.start()
+    this.onConfirmed()
   }
 
   #scanEvents(): void {
@@ -86,9 +87,9 @@ export class Engine {
     return this.hosts.ready.size > 0 && !this.#closing
   }
 
-  /** New steps may start: the process is not closing, and the store has heard of it lately. */
+  /** New steps may start: the process is not closing, the store is open, and has heard of it lately. */
   mayStart(run: Execution): boolean {
-    return !this.#closing && (this.#worker?.mayStart(run) ?? true)
+    return !this.#closing && (this.#worker?.mayStart(run) ?? false)
   }
 
   /** A beat was confirmed again: what waited for that goes on. */

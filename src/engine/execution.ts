@@ -168,8 +168,10 @@ export class Execution implements Author {
    * whether the lease is still its own (I3).
    */
   whenMayStart(start: () => void): void {
-    if (this.engine.mayStart(this)) this.whenLive(start)
-    else this.#whenMayStart.push(start)
+    if (this.engine.mayStart(this)) return this.whenLive(start)
+    this.#whenMayStart.push(start)
+    // Whether the store can be had at all, the request has to learn: nothing else would be committed for it.
+    if (!this.#created) void this.committed()
   }
 
   /** Enqueues an outcome for the next commit; it is released in order after that (I1). */
@@ -375,6 +377,7 @@ export class Execution implements Author {
     if (this.timeoutAt !== null) this.timeoutAt += at - agoMs - this.beganAt
     this.beganAt = at - agoMs
     this.#armTimeout()
+    this.startWaiting()
   }
 
   onCommitted(commit: RunCommit, at: number, signalled: boolean): void {
@@ -414,10 +417,12 @@ export class Execution implements Author {
     this.#sent = null
     if (this.#state === 'over') return
     if (cause.kind === 'rejected' && this.#created && commit.next.kind !== 'end') return this.#onUnwritable(cause)
-    this.engine.options.warn('The store could not commit; the run is given up by this process for now.', {
-      runId: this.runId,
-      reason: cause.message,
-    })
+    this.engine.options.warn(
+      this.#created
+        ? 'The store could not commit; the run is given up by this process for now.'
+        : 'The store could not commit; the operation was answered with an error, and there is no run of it.',
+      { ...(this.#created && { runId: this.runId }), reason: cause.message },
+    )
     this.abandon({
       kind: 'failed',
       error: new DurableError('DURABLE_STORE_UNAVAILABLE', 'The operation could not be stored. Try again later.', {

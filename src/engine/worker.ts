@@ -35,6 +35,7 @@ export class Worker {
   #reserved = 0
   /** Claimed, and on their way into memory. */
   readonly #arriving = new Set<string>()
+  #silentSince: number | null = null
   /** Looks in a row that found something due and could not take it. */
   #fruitless = 0
   /** As many runs are carried on as may be. */
@@ -65,7 +66,7 @@ export class Worker {
       if (!this.#engine.options.worker) return
       this.#every(this.#engine.options.pollMs, () => this.#reap())
       void this.#reap()
-        .catch((error: unknown) => this.#warn('The store did not answer.', error))
+        .catch((error: unknown) => this.#onSilence(error))
         .finally(() => this.wake())
     })
   }
@@ -169,7 +170,7 @@ export class Worker {
         await this.#claimDue()
       }
     } catch (error) {
-      this.#warn('Due runs could not be claimed.', error)
+      this.#onSilence(error)
       this.wakeIn(this.#engine.options.pollMs)
     } finally {
       this.#polling = false
@@ -246,12 +247,28 @@ export class Worker {
       this.#timers.delete(timer)
       if (this.#stopped) return
       work()
-        .catch((error: unknown) => this.#warn('The store did not answer.', error))
+        .then(
+          () => this.#onAnswer(),
+          (error: unknown) => this.#onSilence(error),
+        )
         .finally(() => {
           if (!this.#stopped) this.#every(ms, work)
         })
     }, ms)
     this.#timers.add(timer)
+  }
+
+  /** Said once, whatever asks meanwhile. */
+  #onSilence(error: unknown): void {
+    if (this.#silentSince === null) this.#warn('The store did not answer; it is asked until it does.', error)
+    this.#silentSince ??= this.#engine.clock.now()
+  }
+
+  #onAnswer(): void {
+    if (this.#silentSince === null) return
+    const seconds = Math.round((this.#engine.clock.now() - this.#silentSince) / 1000)
+    this.#silentSince = null
+    this.#warn('The store answers again.', `It did not for about ${seconds} s.`)
   }
 
   #warn(message: string, error: unknown): void {

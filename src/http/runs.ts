@@ -1,4 +1,5 @@
 import { createAccess, isRunId } from '../../schema/access.ts'
+import { DurableError, messageOf } from '../core/errors.ts'
 import type { Engine } from '../engine/engine.ts'
 import { formatWait } from '../engine/deferred.ts'
 import { decodeResult } from '../engine/result.ts'
@@ -15,9 +16,24 @@ const NO_STORE = { 'cache-control': 'no-store' }
 
 /**
  * `GET {path}/{runId}?wait=30`: the operation's own response once it has ended, 202 and `Retry-After` before. A run
- * that does not exist and one that the caller may not see are both 404 (I9).
+ * that does not exist and one that the caller may not see are both 404 (I9); where the store is away it is 503.
  */
 export async function handleRunRequest(
+  services: RunRequestServices,
+  request: Request,
+  context: unknown,
+): Promise<Response> {
+  try {
+    return await answer(services, request, context)
+  } catch (error) {
+    // Whatever it was is for the log: nothing of it is for clients, whose server might show them a stack (I9).
+    services.engine.options.warn('A request for a run could not be answered.', { reason: messageOf(error) })
+    if (!DurableError.is(error) || error.code !== 'DURABLE_STORE_UNAVAILABLE') return problem(500, 'Unexpected error.')
+    return problem(503, error.message, { 'retry-after': '1' }, { code: error.code })
+  }
+}
+
+async function answer(
   { engine, runs, options }: RunRequestServices,
   request: Request,
   context: unknown,
@@ -87,6 +103,12 @@ export function retryAfterSeconds(ms: number): string {
   return String(Math.max(1, Math.ceil(ms / 1000)))
 }
 
-function problem(status: number, message: string, headers: Record<string, string> = {}): Response {
-  return Response.json({ errors: [{ message }] }, { status, headers: { ...NO_STORE, ...headers } })
+function problem(
+  status: number,
+  message: string,
+  headers: Record<string, string> = {},
+  extensions?: Record<string, unknown>,
+): Response {
+  const error = { message, ...(extensions && { extensions }) }
+  return Response.json({ errors: [error] }, { status, headers: { ...NO_STORE, ...headers } })
 }

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest'
 import type { Store, StoreSession } from '../../src/store/store.ts'
-import { deferred, overStores } from './world.ts'
+import { StoreError } from '../../src/store/store.ts'
+import { deferred, oneField, overStores, wrapped } from './world.ts'
 import type { Server, World } from './world.ts'
 
 /** A store whose commits do not come back while it is told so: as where the only synchronous standby is away. */
@@ -91,5 +92,43 @@ overStores('a commit that does not come back', (world) => {
     release()
     expect((await server.ask('mutation { pay }', {}, headers)).data).toEqual({ pay: 'paid' })
     expect(world().log).toEqual(['charge', 'receipt'])
+  })
+})
+
+overStores('a store that is away', (world) => {
+  it('is told to whoever asks for a run over HTTP, and nothing internal is (I9)', async () => {
+    const store = wrapped(world().store, () => ({
+      read: () => Promise.reject(new StoreError('transient', 'connect ECONNREFUSED 10.0.0.7 as user secret')),
+    }))
+    const server = world().serve(oneField(() => 'hello', { store, authorize: () => true }))
+    const request = new Request(`http://test/graphql/runs/run_${'0'.repeat(32)}`)
+    const response = await world().until(server.durable.fetch(request))
+    expect(response.status).toBe(503)
+    expect(response.headers.get('retry-after')).toBe('1')
+    expect(response.headers.get('cache-control')).toBe('no-store')
+    const body = await response.text()
+    expect(JSON.parse(body)).toMatchObject({ errors: [{ extensions: { code: 'DURABLE_STORE_UNAVAILABLE' } }] })
+    expect(body).not.toMatch(/ECONNREFUSED|secret|\.ts|\.js/)
+  })
+
+  it('from the start on has no step begin whose outcome nobody would keep (I2)', async () => {
+    let isAway = true
+    const { store } = world()
+    const server = world().serve(
+      oneField((_source, _args, { step }) => step.run('charge', () => (world().log.push('charge'), 'charged')), {
+        store: {
+          name: store.name,
+          connect: (options) =>
+            isAway ? Promise.reject(new StoreError('transient', 'no such host')) : store.connect(options),
+        },
+      }),
+    )
+    const answer = await server.ask('{ go }')
+    expect(answer.errors).toMatchObject([{ extensions: { code: 'DURABLE_STORE_UNAVAILABLE' } }])
+    expect(world().log).toEqual([])
+    isAway = false
+    await world().advance('10s')
+    expect((await server.ask('{ go }')).data).toEqual({ go: 'charged' })
+    expect(world().log).toEqual(['charge'])
   })
 })

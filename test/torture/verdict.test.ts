@@ -151,6 +151,28 @@ describe('the verdict', () => {
     expect(await verdict(() => {})).toEqual([])
   })
 
+  /** A report of two rows, answered in one order, and stored in the other. */
+  const reordered = (nap: Case): void => {
+    const rows = [1, 2].map((id) => ({ id: String(id), label: valueOf(N, `label ${id}`) }))
+    const report = (order: object[]): object => ({ report: { title: valueOf(N, 'title'), rows: order } })
+    nap.experience = { ...nap.experience, plan: { ...nap.experience.plan, kind: 'report' } }
+    nap.experience.result = { data: report(rows.toReversed()) }
+    nap.result = { data: report(rows) }
+  }
+
+  it('lets a report be in another order where it was worked out again, and only there (I7)', async () => {
+    const say = (change: (nap: Case) => void): Promise<string[]> =>
+      verdict((nap) => {
+        reordered(nap)
+        change(nap)
+      })
+    const about = (found: string[]): string[] => found.filter((each) => each.includes('but stored is'))
+    expect(about(await say(() => {}))).toHaveLength(1)
+    const claimed = { kind: 'claimed', life: 'c', runId: RUN, epoch: 3, takeovers: 1, t: 1_290 } as const
+    expect(about(await say((nap) => nap.facts.push(claimed)))).toEqual([])
+    expect(about(await say((nap) => (nap.facts.push(claimed), (nap.result = { data: null }))))).toHaveLength(1)
+  })
+
   it.each<[what: string, change: (nap: Case) => void, found: RegExp]>([
     ['a run that has not ended (I4)', (nap) => (nap.run = { ...nap.run, endedAt: null }), /has not ended/],
     [

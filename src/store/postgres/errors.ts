@@ -5,6 +5,7 @@ type Meaning = readonly [kind: Kind, expected: string, remedy: string]
 
 const LOST: Meaning = ['transient', 'a connection to the server', 'Check that it is up and can be reached.']
 const CONTENDED: Meaning = ['transient', 'no conflict with another transaction', 'It is tried again.']
+const LET_IN: Meaning = ['broken', 'to be let in', 'Check the user, the password, sslmode and pg_hba.conf.']
 const REFUSED_VALUE: Meaning = [
   'rejected',
   'values that can be stored',
@@ -30,11 +31,18 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   '22': REFUSED_VALUE,
   '23': ['rejected', 'rows that keep the constraints', 'The journal already has an entry at this position or key.'],
   '54': REFUSED_VALUE,
-  '28': ['broken', 'to be let in', 'Check the user, the password and pg_hba.conf.'],
+  '28': LET_IN,
   '3D': ['broken', 'the database to exist', 'Create it, or give another connectionString.'],
-  '42501': ['broken', 'the privileges that it needs', 'Grant them (the documentation lists them).'],
+  '42501': [
+    'broken',
+    'the privileges that it needs',
+    'Grant them, or let the schema be made by its owner first (docs/postgres-production.md).',
+  ],
   '42P01': ['broken', 'its tables', 'Somebody has dropped them; let postgresStore have a schema of its own.'],
 }
+
+/** What the driver itself says, before the server is asked: about how it was configured. */
+const MISCONFIGURED = /^SASL|client password must be|does not support SSL/
 
 const UNKNOWN: Meaning = [
   'broken',
@@ -48,7 +56,14 @@ export function toStoreError(error: unknown): StoreError {
   const code = sqlState(error)
   // Without a code it never reached the server, or its answer never came back; but a value may be too long to send.
   const unsendable = error instanceof RangeError || error instanceof TypeError
-  const [kind, expected, remedy] = code === null ? (unsendable ? REFUSED_VALUE : LOST) : meaningOf(code)
+  const isMisconfigured = code === null && error instanceof Error && MISCONFIGURED.test(error.message)
+  const [kind, expected, remedy] = isMisconfigured
+    ? LET_IN
+    : code === null
+      ? unsendable
+        ? REFUSED_VALUE
+        : LOST
+      : meaningOf(code)
   const said = error instanceof Error ? error.message || error.name : String(error)
   const answer = code === null ? `but the driver says "${said}"` : `but PostgreSQL answered "${said}" (${code})`
   return new StoreError(kind, `postgresStore expected ${expected}, ${answer}. ${remedy}`, { cause: error })

@@ -77,10 +77,25 @@ export function postgresStore(options: PostgresStoreOptions): PostgresStore {
   }
 }
 
+/** The driver would look elsewhere instead: for a host of that name, or on this machine. */
+function assertConnectionString(text: unknown): void {
+  if (typeof text === 'string' && /^(?:postgres(?:ql)?:\/\/|socket:|\/)/.test(text)) return
+  const got = typeof text === 'string' ? (text === '' ? 'an empty text' : 'another text') : typeof text
+  throw new TypeError(`postgresStore expected a connectionString that begins with postgres://, but got ${got}.`)
+}
+
 function toConfig({ connectionString, pool }: PostgresStoreOptions): PoolConfig {
-  if (connectionString !== undefined && pool === undefined) return configOf(connectionString)
-  if (connectionString !== undefined || pool === undefined) {
-    throw new TypeError('postgresStore expected either a connectionString or a pool, but got both or neither.')
+  if (connectionString !== undefined && pool !== undefined) {
+    throw new TypeError('postgresStore expected either a connectionString or a pool, but got both.')
+  }
+  if (connectionString !== undefined) {
+    assertConnectionString(connectionString)
+    return configOf(connectionString)
+  }
+  if (pool === undefined) {
+    throw new TypeError(
+      'postgresStore expected a connectionString or a pool, but got neither. Is the environment variable set?',
+    )
   }
   // The pool keeps its password where copying does not find it.
   const { password } = pool.options as PoolConfig
