@@ -17,8 +17,9 @@ export function measureRecoveries(entries: readonly Entry[], after: 'kill' | 'fr
   const holders = new Map<string, string>()
   const durations: number[] = []
   for (const entry of entries) {
-    if (entry.kind === 'disruption' && entry.what === after && entry.phase === 'begin' && entry.life !== null) {
-      happenedAt.set(entry.life, entry.t)
+    if (entry.kind === 'disruption' && entry.what === after && entry.life !== null) {
+      if (entry.phase === 'begin') happenedAt.set(entry.life, entry.t)
+      else if (after === 'freeze') happenedAt.delete(entry.life) // what it loses from now on, it loses to something else
     } else if (entry.kind === 'committed') {
       if (entry.created) holders.set(entry.runId, entry.life)
     } else if (entry.kind === 'claimed') {

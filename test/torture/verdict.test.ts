@@ -291,4 +291,13 @@ describe('the verdict', () => {
     expect(measureRecoveries(entries, 'kill')).toEqual({ count: 1, p50: 1_500, p99: 1_500, max: 1_500 })
     expect(measureRecoveries(entries, 'freeze').count).toBe(0)
   })
+
+  it('counts what a process loses while it is frozen, not what it loses later', () => {
+    const freeze = { kind: 'disruption', life: 'b', what: 'freeze', id: 1 } as const
+    const lost = (t: number) => ({ kind: 'claimed', life: 'c', runId: RUN, epoch: 3, takeovers: 1, t }) as const
+    const facts = [...aNap().facts, { ...freeze, phase: 'begin', t: 1_300 } as const]
+    const woken = { ...freeze, phase: 'end', t: 9_000 } as const
+    expect(measureRecoveries(entriesOf([...facts, lost(5_300), woken]), 'freeze').p50).toBe(4_000)
+    expect(measureRecoveries(entriesOf([...facts, woken, lost(30_000)]), 'freeze').count).toBe(0)
+  })
 })
