@@ -235,6 +235,7 @@ overAllStores('deferAfter', (world) => {
         deferAfter: '1s',
       }),
     )
+    await world().until(server.durable.start()) // else the request itself waits for the store, and learns that it fails
     let committed = false
     world().onCommit((phase, what) => {
       if (what !== 'commit') return
