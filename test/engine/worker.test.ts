@@ -28,6 +28,34 @@ overStoresWithLeases('a worker', (world) => {
     expect(runs.every((run) => run?.status === 'COMPLETED')).toBe(true)
   })
 
+  it('does not look all the time for a run that is due and that it cannot take', async () => {
+    let looks = 0
+    const server = world().serve(
+      oneField(() => 'hello', {
+        store: wrapped(world().store, (session) => ({
+          async claim(request) {
+            looks++
+            const receipt = await session.claim(request)
+            return { ...receipt, nextDueAt: receipt.at } // as where somebody has its row locked
+          },
+        })),
+      }),
+    )
+    await world().advance('10s')
+    expect(looks).toBeLessThan(20)
+    expect(server.warnings).toEqual([])
+  })
+
+  it('ends a run at its timeout without parking it once more', async () => {
+    const server = world().serve(
+      oneField(async (_source, _args, { step }) => step.sleep('pause', '1h'), { timeout: '1m' }),
+    )
+    const { runId } = await server.ask('{ go }')
+    const before = server.commits.length
+    expect((await server.finish(runId)).status).toBe('FAILED')
+    expect(server.commits.slice(before).map(({ next }) => next.kind)).toEqual(['end'])
+  })
+
   it('says so when the store answers too late for any step to be started', async () => {
     let isSlow = true
     const server = world().serve(
