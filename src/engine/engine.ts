@@ -111,9 +111,9 @@ export class Engine {
     const running = [...this.#operations.values()].flatMap(({ run }) => (run ? [run] : []))
     const giveUpAt = this.clock.now() + timeoutMs
     // Each as soon as it can be, so that none stands still because another's step takes long.
-    const giveBackIdle = (run: Execution): boolean => !run.busy && this.#giveBack(run)
-    await this.#until(giveBackIdle, running, giveUpAt)
-    for (const run of running) this.#giveBack(run)
+    const giveBackIdle = (): void => running.filter((run) => !run.busy).forEach(giveBackNow)
+    await this.#until((run) => !run.busy, running, giveUpAt, giveBackIdle)
+    running.forEach(giveBackNow)
     // Steps that outlive their time are aborted below; whoever takes a run over runs them again, under the same key.
     const parkedBy = Math.max(giveUpAt, this.clock.now() + PARTING_MS)
     await this.#until((run) => run.state !== 'parking', running, parkedBy)
@@ -124,21 +124,16 @@ export class Engine {
     await this.store.close()
   }
 
-  /** Somebody else may go on with it at once. */
-  #giveBack(run: Execution): true {
-    if (run.state === 'live') {
-      run.waits.registerAll()
-      run.giveBack(0)
-    }
-    return true
-  }
-
-  async #until(isDone: (run: Execution) => boolean, runs: readonly Execution[], giveUpAt: number): Promise<void> {
-    const isBusy = (): boolean => {
-      const left = runs.filter((run) => run.state !== 'over' && !isDone(run))
-      return this.#listeners.size > 0 || left.length > 0
-    }
-    while (this.clock.now() < giveUpAt && isBusy()) {
+  async #until(
+    isDone: (run: Execution) => boolean,
+    runs: readonly Execution[],
+    giveUpAt: number,
+    meanwhile: () => void = () => {},
+  ): Promise<void> {
+    const isBusy = (): boolean => this.#listeners.size > 0 || runs.some((run) => run.state !== 'over' && !isDone(run))
+    for (;;) {
+      meanwhile()
+      if (this.clock.now() >= giveUpAt || !isBusy()) return
       await sleep(this.clock, CLOSE_POLL_MS)
     }
   }
@@ -318,6 +313,13 @@ export class Engine {
   #tell(runId: string | null): void {
     for (const listener of this.#listeners) listener(runId)
   }
+}
+
+/** Somebody else may go on with it at once. */
+function giveBackNow(run: Execution): void {
+  if (run.state !== 'live') return
+  run.waits.registerAll()
+  run.giveBack(0)
 }
 
 const CLOSE_POLL_MS = 10

@@ -35,6 +35,7 @@ export class Worker {
   #reserved = 0
   /** Claimed, and on their way into memory. */
   readonly #arriving = new Set<string>()
+  /** Since when the store has not answered; null: it does. */
   #silentSince: number | null = null
   /** Looks in a row that found something due and could not take it. */
   #fruitless = 0
@@ -44,11 +45,12 @@ export class Worker {
   #again = false
   #stopped = false
   #next: { timer: Timer; at: number } | null = null
+
   constructor(engine: Engine, session: StoreSession) {
     this.#engine = engine
     this.#session = session
     this.#pulse = new Pulse(engine, session, {
-      isClaiming: (runId) => this.#claiming.has(runId),
+      isClaiming: (runId) => this.#claiming.has(runId) || this.#arriving.has(runId),
       onGivenBack: (dueInMs) => this.wakeIn(dueInMs),
     })
   }

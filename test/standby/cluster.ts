@@ -1,11 +1,10 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chownSync, cpSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { Client } from 'pg'
-import { query, sleep, startPostgres } from '../support/postgres.ts'
+import { freePort, query, sleep, startPostgres } from '../support/postgres.ts'
 
 /** A primary, and a standby that has every commit before it is answered, or, asynchronous, a moment later. */
 export interface Cluster {
@@ -123,15 +122,4 @@ async function until(look: () => Promise<boolean>): Promise<void> {
     await sleep(50)
   }
   throw new Error('The standby did not come up.')
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('Expected a TCP address.')
-  return address.port
 }

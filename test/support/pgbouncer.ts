@@ -1,10 +1,9 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
-import { query, sleep } from './postgres.ts'
+import { freePort, query, sleep } from './postgres.ts'
 
 /** A pooler in front of a server, on loopback. */
 export interface Pooler {
@@ -82,15 +81,4 @@ async function untilReady(url: string, log: () => string): Promise<void> {
       await sleep(20)
     }
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('Expected a TCP address.')
-  return address.port
 }

@@ -121,7 +121,8 @@ async function run(command: string, args: readonly string[]): Promise<void> {
   if (code !== 0) throw new Error(`${command} ended with ${code}: ${output}`)
 }
 
-async function freePort(): Promise<number> {
+/** One that nobody listens on, for now. */
+export async function freePort(): Promise<number> {
   const server = createServer()
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -54,19 +54,16 @@ const UNKNOWN: Meaning = [
 export function toStoreError(error: unknown): StoreError {
   if (error instanceof StoreError) return error
   const code = sqlState(error)
-  // Without a code it never reached the server, or its answer never came back; but a value may be too long to send.
-  const unsendable = error instanceof RangeError || error instanceof TypeError
-  const isMisconfigured = code === null && error instanceof Error && MISCONFIGURED.test(error.message)
-  const [kind, expected, remedy] = isMisconfigured
-    ? LET_IN
-    : code === null
-      ? unsendable
-        ? REFUSED_VALUE
-        : LOST
-      : meaningOf(code)
+  const [kind, expected, remedy] = code === null ? meaningWithoutCode(error) : meaningOf(code)
   const said = error instanceof Error ? error.message || error.name : String(error)
   const answer = code === null ? `but the driver says "${said}"` : `but PostgreSQL answered "${said}" (${code})`
   return new StoreError(kind, `postgresStore expected ${expected}, ${answer}. ${remedy}`, { cause: error })
+}
+
+/** It never reached the server, or its answer never came back. */
+function meaningWithoutCode(error: unknown): Meaning {
+  if (error instanceof RangeError || error instanceof TypeError) return REFUSED_VALUE // too long to send
+  return error instanceof Error && MISCONFIGURED.test(error.message) ? LET_IN : LOST
 }
 
 function meaningOf(code: string): Meaning {
