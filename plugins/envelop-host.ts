@@ -40,8 +40,10 @@ export function createEnvelopHost(engine: Engine, options: EnvelopHostOptions): 
       outsideOfRequests(() =>
         resuming.run(operation, () => {
           const { enter } = engine.options.context
-          const next = (): Promise<ExecutionResult> =>
-            operation.args ? hotPass(options, operation) : coldPass(engine, options, operation)
+          const next = async (): Promise<ExecutionResult> => {
+            await operation.untilLive()
+            return operation.args ? hotPass(options, operation) : coldPass(engine, options, operation)
+          }
           return enter && operation.input ? enter(operation.input.captured, operation.resumed, next) : next()
         }),
       ),
@@ -66,15 +68,18 @@ async function coldPass(engine: Engine, options: EnvelopHostOptions, operation: 
   const { create, restore, request } = engine.options.context
   const durable = resumeInfo(operation)
   const restored = { ...(await restore?.(input.captured, resumed)), durable }
+  await operation.untilLive()
   let initial: Record<string, unknown>
   if (create) {
     const created = (await create(input.captured, resumed)) as Record<string, unknown> // a context is an object
+    await operation.untilLive()
     initial = Object.isExtensible(created) ? created : (Object.create(created) as Record<string, unknown>)
     initial['durable'] = durable
   } else {
     const synthetic = syntheticRequest(operation, request?.(input.captured, resumed))
     initial = { request: synthetic, ...restored }
     await options.prepare?.(synthetic, operation, initial)
+    await operation.untilLive()
   }
   const enveloped = options.getEnveloped()(initial)
   const document = parse(enveloped, input.document)
@@ -85,6 +90,7 @@ async function coldPass(engine: Engine, options: EnvelopHostOptions, operation: 
     )
   }
   const built = create ? initial : ((await enveloped.contextFactory()) as object)
+  await operation.untilLive()
   const contextValue = Object.assign(built, restored)
   operation.executing = true
   return whole(

@@ -112,9 +112,10 @@ function isSingle(result: unknown): result is ExecutionResult {
 async function prepare(
   yoga: Yoga,
   request: Request,
-  { input }: Operation,
+  operation: Operation,
   initial: Record<string, unknown>,
 ): Promise<void> {
+  const { input } = operation
   await yoga.parseRequest(request, initial as never)
   const params = {
     query: input?.document ?? '',
@@ -124,6 +125,7 @@ async function prepare(
   }
   Object.assign(initial, { params })
   for (const plugin of pluginsOf(yoga)) {
+    await operation.untilLive()
     try {
       await plugin.onParams?.({
         params,

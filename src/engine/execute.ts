@@ -3,6 +3,7 @@ import type { ExecutionArgs } from 'graphql'
 import { areVariablesValid, operationIn, rootKeys, withoutIncrementalDelivery } from './documents.ts'
 import { durableFieldResolver } from './fields.ts'
 import { idempotencyKeyOf, joinRun } from './idempotency.ts'
+import { never } from './never.ts'
 import type { Operation } from './operation.ts'
 import type { Execute, Executed } from './pass.ts'
 import { executeFieldByField, rootFieldsOf } from './serial.ts'
@@ -61,6 +62,8 @@ async function executeUnder(
 
 function executeBackground(operation: Operation, args: ExecutionArgs, execute: Execute): Executed | Promise<Executed> {
   operation.reached = true
+  // The run ended while other plugins' hooks were under way.
+  if (operation.isAbandoned) return never()
   // The client's going away stops nothing, and there is nobody to send a response's parts to.
   const whole = {
     ...args,

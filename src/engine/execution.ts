@@ -450,7 +450,7 @@ export class Execution implements Author {
 
   #onEnded(): void {
     this.engine.onEnded(this.runId)
-    this.abandon({ kind: 'lost' })
+    this.abandon({ kind: 'ended' })
   }
 
   #remember(outcome: OutcomeRecord): void {

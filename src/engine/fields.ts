@@ -3,6 +3,7 @@ import { defaultFieldResolver, isNonNullType } from 'graphql'
 import type { GraphQLFieldConfig, GraphQLFieldResolver, GraphQLResolveInfo, GraphQLSchema } from 'graphql'
 import { fieldById, isNested } from '../core/keys.ts'
 import type { FieldPolicy } from '../core/policy.ts'
+import { never } from './never.ts'
 import type { Operation, PendingField } from './operation.ts'
 import { ambientStep, Scope, surroundings } from './scope.ts'
 import type { Surroundings } from './scope.ts'
@@ -136,9 +137,9 @@ const callMethod = bindField(defaultFieldResolver)
 function enterField(resolver: Resolver, policy: FieldPolicy | null, isMutationRoot: boolean): Resolver {
   return (source, args, context, info) => {
     const operation = operationOf(context)
-    if (!operation || operation.phase === 'over' || info.operation.operation === 'subscription') {
-      return resolver(source, args, context, info)
-    }
+    if (!operation || info.operation.operation === 'subscription') return resolver(source, args, context, info)
+    if (operation.isAbandoned) return leaveOut(operation, info)
+    if (operation.phase === 'over' && !operation.run) return resolver(source, args, context, info)
     const key = fieldKeyOf(operation, info, source, policy)
     if (isMutationRoot && !isNested(key)) assertMayBegin(operation, info)
     const kept = takeKept(operation, key)
@@ -157,7 +158,8 @@ function enterField(resolver: Resolver, policy: FieldPolicy | null, isMutationRo
 function bindField(resolver: Resolver): Resolver {
   return (source, args, context, info) => {
     const operation = operationOf(context)
-    if (!operation || operation.phase === 'over') return resolver(source, args, context, info)
+    if (operation?.isAbandoned) return leaveOut(operation, info)
+    if (!operation || (operation.phase === 'over' && !operation.run)) return resolver(source, args, context, info)
     if (operation.kept.size > 0 && operation.run) {
       const key = operation.labels.keyOf(info, source)
       const kept = takeKept(operation, key)
@@ -191,6 +193,15 @@ function bindField(resolver: Resolver): Resolver {
     operation.kept.set(key, { value, scope: here.scope } satisfies Kept)
     return awaitField(operation, key, info, here.scope, value)
   }
+}
+
+/**
+ * The run is over for this process: a resolver that the executor comes to now is not called (I12). An open request gets
+ * an entry for it; nobody waits for a background pass.
+ */
+function leaveOut(operation: Operation, info: GraphQLResolveInfo): Promise<never> {
+  if (operation.phase === 'foreground') throw operation.deferral(pathOf(info))
+  return never()
 }
 
 /** Of a field that has a scope from the start. Its tools are made for whoever asks (I8). */

@@ -83,6 +83,8 @@ export class Operation implements ExecutionOwner {
   refusal: unknown = null
   /** The pass has come to the server's executor: what is executed before (by a context factory, say) is not it. */
   executing = false
+  /** Its run is over for this process, and has not come to its end here: nothing of the user's runs any more (I12). */
+  isAbandoned = false
   #execution: Execution | null = null
   /** Keys of resolvers that began before there was a run and are under way: the executor cannot be told about them. */
   #untold: Set<string> | null = null
@@ -381,6 +383,14 @@ export class Operation implements ExecutionOwner {
     execution.end(statusOf(result), encoded)
   }
 
+  /**
+   * For whoever makes a pass, after each await in it. Resolves while the run is ours: at once, or when it has been
+   * claimed again. Never once it is over: nothing of the user's may run for it any more (I12).
+   */
+  untilLive(): Promise<void> {
+    return new Promise((resolve) => this.#execution?.whenLive(resolve))
+  }
+
   get hasPass(): boolean {
     return this.phase === 'background' && this.#passing && this.reached
   }
@@ -398,6 +408,7 @@ export class Operation implements ExecutionOwner {
       this.#execution = null
       return this.#onAbandonedEarly(why)
     }
+    this.isAbandoned ||= why.kind !== 'ended'
     if (this.phase !== 'foreground') {
       this.phase = 'over'
       return

@@ -2,8 +2,11 @@ import type { DurableError } from '../core/errors.ts'
 import type { Conflict, NewRun } from '../store/store.ts'
 import type { Scope } from './scope.ts'
 
-/** Why an execution is over before its pass has answered. */
+/** Why an execution is over. */
 export type Abandonment =
+  /** Its end is committed. */
+  | { readonly kind: 'ended' }
+  /** Before it came to its end: from here on nothing of the user's runs for it (I12). */
   | { readonly kind: 'lost' | 'evicted' }
   /** It never became a run: its idempotency key belongs to another one. */
   | { readonly kind: 'joins'; readonly conflict: Conflict }

@@ -7,6 +7,7 @@ import { cutToField, operationIn, rootSelections, withoutIncrementalDelivery } f
 import type { Execution } from './execution.ts'
 import { decodeResponse, encodeResponse } from './field-response.ts'
 import { POLICY } from './fields.ts'
+import { never } from './never.ts'
 import type { Operation } from './operation.ts'
 import type { Execute } from './pass.ts'
 
@@ -64,7 +65,7 @@ export async function executeFieldByField(
   const { phase } = operation
   for (const field of fields) {
     // The request was answered without waiting for this execution: a background pass goes on from here, and alone.
-    if (operation.phase !== phase) return never()
+    if (operation.phase !== phase || operation.isAbandoned) return never()
     const result = await executeField(operation, args, field, execute)
     errors.push(...(result.errors ?? []))
     if (result.extensions) extensions = { ...extensions, ...result.extensions }
@@ -73,11 +74,6 @@ export async function executeFieldByField(
     data[field.responseKey] = result.data[field.responseKey]
   }
   return { ...(errors.length > 0 && { errors }), data, ...(extensions && { extensions }) }
-}
-
-/** One for each: what waits for a promise that all share would be kept for as long as the process lives. */
-function never(): Promise<never> {
-  return new Promise(() => {})
 }
 
 async function executeField(
