@@ -1,4 +1,7 @@
-/** What `@durable` says about one field. What is absent is decided by the options of the durable instance. */
+/**
+ * What `@durable` says about one field. What is absent is decided by the nearest `@durable` field above it, and then by
+ * the options of the durable instance.
+ */
 export interface FieldPolicy {
   /** Names the field in step keys, so that renaming the field loses nothing. */
   readonly id?: string

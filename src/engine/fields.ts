@@ -64,12 +64,16 @@ function currentStep(): Step {
 }
 
 function stepAt(at: Cursor): Step {
-  if (at.step) return at.step
+  return (at.step ??= createStep(at.operation, scopeAt(at)))
+}
+
+function scopeAt(at: Cursor): Scope {
+  if (at.scope) return at.scope
   const { operation, info, source } = at
-  at.scope = new Scope(operation.labels.keyOf(info, source), pathOf(info), null)
-  at.step = createStep(operation, at.scope)
-  operation.run?.pump.openTurn()
-  return at.step
+  at.scope = new Scope(operation.labels.keyOf(info, source), pathOf(info), operation.policies.above(info.path))
+  // Not for what a resolver that has returned does later: nothing records when that comes.
+  if (cursor === at) operation.run?.pump.openTurn()
+  return at.scope
 }
 
 /** A string key in `schema.extensions` survives other plugins' copies of a schema. */
@@ -141,10 +145,12 @@ function enterField(resolver: Resolver, policy: FieldPolicy | null, isMutationRo
     if (operation.isAbandoned) return leaveOut(operation, info)
     if (operation.phase === 'over' && !operation.run) return resolver(source, args, context, info)
     const key = fieldKeyOf(operation, info, source, policy)
+    const around = isNested(key) ? (surroundings.getStore()?.scope.policy ?? null) : null
+    const inForce = operation.policies.enter(info.path, policy, around)
     if (isMutationRoot && !isNested(key)) assertMayBegin(operation, info)
     const kept = takeKept(operation, key)
     if (kept) return awaitField(operation, key, info, kept.scope, kept.value)
-    const scope = new Scope(key, pathOf(info), policy)
+    const scope = new Scope(key, pathOf(info), inForce)
     operation.run?.pump.openTurn()
     const within = new FieldSurroundings(operation, scope)
     const value = keep(operation, key, scope, () =>
@@ -154,7 +160,10 @@ function enterField(resolver: Resolver, policy: FieldPolicy | null, isMutationRo
   }
 }
 
-/** Every other resolver: nothing is entered, and what it returns is kept only where it matters. */
+/**
+ * Every other resolver: nothing is entered, unless it lies below a `@durable` field, and what it returns is kept only
+ * where it matters.
+ */
 function bindField(resolver: Resolver): Resolver {
   return (source, args, context, info) => {
     const operation = operationOf(context)
@@ -167,10 +176,15 @@ function bindField(resolver: Resolver): Resolver {
     }
     const outer = cursor
     const here: Cursor = { operation, source, info, scope: null, step: null }
+    const within = operation.policies.above(info.path) && new CursorSurroundings(here)
     cursor = here
     let value: unknown
     try {
-      value = resolver(source, args, context, shadowSignal(info, operation))
+      value = within
+        ? surroundings.run(within, resolver, source, args, context, shadowSignal(info, operation))
+        : resolver(source, args, context, shadowSignal(info, operation))
+      // What calls a tool later has to belong to a field that is known to be pending.
+      if (within && isThenable(value)) scopeAt(here)
     } catch (error) {
       // It has called a tool: the next pass must not call it again.
       if (here.scope) operation.kept.set(here.scope.key, { value: new Thrown(error), scope: here.scope } satisfies Kept)
@@ -218,6 +232,28 @@ class FieldSurroundings implements Surroundings {
 
   get step(): Step {
     return (this.#step ??= createStep(this.host, this.scope))
+  }
+}
+
+/** Of any other field below a `@durable` one: its scope is made when somebody asks for it. */
+class CursorSurroundings implements Surroundings {
+  readonly insideStep = null
+  readonly #at: Cursor
+
+  constructor(at: Cursor) {
+    this.#at = at
+  }
+
+  get host(): Operation {
+    return this.#at.operation
+  }
+
+  get scope(): Scope {
+    return scopeAt(this.#at)
+  }
+
+  get step(): Step {
+    return stepAt(this.#at)
   }
 }
 

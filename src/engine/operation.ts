@@ -8,6 +8,7 @@ import { unavailable } from './errors.ts'
 import type { Engine } from './engine.ts'
 import { Execution, PARK_AFTER_MS } from './execution.ts'
 import type { Host } from './host.ts'
+import { FieldPolicies } from './field-policies.ts'
 import { Labels } from './labels.ts'
 import { deferredResult } from './deferred.ts'
 import { rootKeys } from './documents.ts'
@@ -63,6 +64,7 @@ export class Operation implements ExecutionOwner {
   /** Results of resolvers that were called before there was a run: (info, source, result). Keyed when there is one. */
   readonly early: unknown[] = []
   readonly labels: Labels
+  readonly policies = new FieldPolicies()
   readonly pendingFields = new Set<PendingField>()
   /** Root fields that have finished, executed field by field, before there was a run (I10). */
   readonly carried: NewOutcome[] = []
