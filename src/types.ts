@@ -220,6 +220,12 @@ export interface LimitOptions {
   readonly runBytes?: number
   /** Default 100,000. */
   readonly steps?: number
+  /**
+   * How many may wait for the end of a run in one process: `durableRun(wait:)`, `GET {path}/{runId}?wait`, `runs.wait`
+   * with a timeout, and requests that join a run by their Idempotency-Key. Beyond it they get
+   * `DURABLE_TOO_MANY_WAITERS`, HTTP 503 and `Retry-After`. Default 10,000.
+   */
+  readonly waiters?: number
 }
 
 export interface WorkerOptions {
@@ -290,6 +296,8 @@ export interface Runs {
   /**
    * Resolves when the run has ended, `timeout` (default: none) has passed, or the durable is closed; resumes the run if
    * it is due.
+   *
+   * @throws DurableError DURABLE_TOO_MANY_WAITERS (`limits.waiters`), DURABLE_STORE_UNAVAILABLE
    */
   wait(
     id: string,

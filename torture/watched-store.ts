@@ -43,6 +43,7 @@ export function watchedStore(store: Store, options: WatchOptions): Store {
     return {
       // What the campaign leaves alone.
       end: (runId, ending) => session.end(runId, ending),
+      peek: (runIds) => session.peek(runIds),
       list: (query) => session.list(query),
       delete: (runId) => session.delete(runId),
       prune: (olderThanMs) => session.prune(olderThanMs),

@@ -18,6 +18,7 @@ export const ERROR_CODES = {
   DURABLE_IDEMPOTENCY_CONFLICT: { retryable: false, meaning: 'The idempotency key belongs to another operation.' },
   DURABLE_FORBIDDEN: { retryable: false, meaning: 'The caller may not do this.' },
   DURABLE_STORE_UNAVAILABLE: { retryable: true, meaning: 'The store could not commit in time.' },
+  DURABLE_TOO_MANY_WAITERS: { retryable: true, meaning: 'As many clients wait for runs as may wait at a time.' },
   DURABLE_RESUME_FAILED: { retryable: false, meaning: 'The run could not be carried on.' },
 } as const satisfies Record<string, { retryable: boolean; meaning: string }>
 

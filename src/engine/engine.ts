@@ -12,8 +12,10 @@ import { Hosts } from './hosts.ts'
 import { HotCache } from './hot.ts'
 import type { Operation } from './operation.ts'
 import type { EngineOptions } from './options.ts'
+import { Reads } from './reads.ts'
 import { resumeCold } from './resume.ts'
 import { StoreAccess } from './store-access.ts'
+import { Waiters } from './until-ended.ts'
 import { Worker } from './worker.ts'
 import { Writer } from './writer.ts'
 
@@ -32,7 +34,8 @@ export class Engine {
   /** Operations whose run this process holds, or keeps hot. */
   readonly #operations = new Map<string, Operation>()
   readonly #hot: HotCache
-  readonly #listeners = new Set<(runId: string | null) => void>()
+  readonly reads: Reads
+  readonly waiters: Waiters
   readonly writer: Writer
   /** Whether a caller may see a run: decided by the options of the durable instance. */
   canRead: (run: RunSnapshot, context: unknown) => Promise<boolean> = () => Promise.resolve(true)
@@ -51,6 +54,8 @@ export class Engine {
     this.clock = clock
     this.hosts = new Hosts(options.warn)
     this.store = new StoreAccess(store, options, clock, (session) => this.#onOpened(session))
+    this.reads = new Reads(this.store)
+    this.waiters = new Waiters(this)
     // What is committed before the store has opened waits for that.
     this.writer = new Writer(() => this.store.session(), clock, this.store.patienceMs)
     this.#hot = new HotCache(clock, options.hotRuns, options.hotTtlMs, (execution) =>
@@ -68,7 +73,9 @@ export class Engine {
       if (hint.kind === 'due' || hint.kind === 'signalled') this.#worker?.wake()
       // Another process sends no signals here: what waits for events looks for itself.
       if (hint.kind === 'changed') this.#scanEvents()
-      this.#tell('runId' in hint ? hint.runId : null)
+      if ('runId' in hint) this.waiters.onChanged(hint.runId)
+      // What is due is the worker's business, where there is one.
+      else if (hint.kind === 'changed' || !this.options.worker) this.waiters.onAnyChanged()
     })
     this.#worker.start()
     this.onConfirmed()
@@ -106,7 +113,7 @@ export class Engine {
   async #close(timeoutMs: number): Promise<void> {
     this.#closing = true
     this.store.giveUpOpening()
-    this.#tell(null)
+    this.waiters.close()
     for (const operation of this.#operations.values()) void operation.deferAll()
     const running = [...this.#operations.values()].flatMap(({ run }) => (run ? [run] : []))
     const giveUpAt = this.clock.now() + timeoutMs
@@ -130,7 +137,7 @@ export class Engine {
     giveUpAt: number,
     meanwhile: () => void = () => {},
   ): Promise<void> {
-    const isBusy = (): boolean => this.#listeners.size > 0 || runs.some((run) => run.state !== 'over' && !isDone(run))
+    const isBusy = (): boolean => !this.waiters.isEmpty || runs.some((run) => run.state !== 'over' && !isDone(run))
     for (;;) {
       meanwhile()
       if (this.clock.now() >= giveUpAt || !isBusy()) return
@@ -187,7 +194,6 @@ export class Engine {
     this.#hot.add(execution)
     this.#worker?.onReleased()
     if (wakeInMs !== null) this.#worker?.wakeIn(wakeInMs)
-    this.#tell(execution.runId)
   }
 
   onGotOn(runId: string): void {
@@ -195,7 +201,7 @@ export class Engine {
   }
 
   onEnded(runId: string): void {
-    this.#tell(runId)
+    this.waiters.onChanged(runId)
   }
 
   onDeferred(operation: Operation): void {
@@ -248,7 +254,6 @@ export class Engine {
   /** Advances a run whose lease was just taken. */
   async carryOn(claimed: Claimed, sentAt: number): Promise<void> {
     if (this.#closing) return // it is given back with the session
-    this.#tell(claimed.run.id)
     const hot = this.#operations.get(claimed.run.id)
     if (hot?.run?.state === 'parked' && hot.run.epoch === claimed.previousEpoch) {
       this.#hot.delete(hot.run)
@@ -287,7 +292,7 @@ export class Engine {
     const message = reason ? `The operation was cancelled: ${reason}` : 'The operation was cancelled.'
     const error = new DurableError('DURABLE_RUN_CANCELLED', message, { extensions: { runId } })
     this.#operations.get(runId)?.run?.abandon({ kind: 'failed', error })
-    this.#tell(runId)
+    this.waiters.onChanged(runId)
   }
 
   #onEndedElsewhere(runId: string): void {
@@ -302,16 +307,6 @@ export class Engine {
   /** It is being closed: whoever waits for a run is answered with the run as it is, while that can be done. */
   get closing(): boolean {
     return this.#closing
-  }
-
-  /** Calls back when the run, or (null) any run, may have changed. */
-  onChange(listener: (runId: string | null) => void): () => void {
-    this.#listeners.add(listener)
-    return () => void this.#listeners.delete(listener)
-  }
-
-  #tell(runId: string | null): void {
-    for (const listener of this.#listeners) listener(runId)
   }
 }
 

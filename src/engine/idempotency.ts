@@ -3,12 +3,10 @@ import { GraphQLError, Source } from 'graphql'
 import type { ExecutionResult } from 'graphql'
 import { DurableError } from '../core/errors.ts'
 import type { Conflict } from '../store/store.ts'
-import { isEnded } from '../store/store.ts'
 import type { Engine } from './engine.ts'
 import type { Operation } from './operation.ts'
 import { decodeResult } from './result.ts'
 import type { StoredResult } from './result.ts'
-import { untilChanged } from './runs.ts'
 import { mayBeKeyed } from './serial.ts'
 import { toSnapshot, toSummary } from './snapshot.ts'
 
@@ -57,7 +55,7 @@ export function fingerprintOf(encodedOperation: string): string {
 export async function joinRun(operation: Operation, fingerprint: string, conflict: Conflict): Promise<ExecutionResult> {
   const { engine } = operation
   // The key alone does not give anybody the response: without an owner it is nobody's in particular (I9).
-  const view = await engine.store.call((session) => session.read(conflict.runId))
+  const view = await engine.reads.view(conflict.runId)
   const isVisible = view !== null && (await engine.canRead(toSummary(view), operation.context))
   if (conflict.fingerprint !== fingerprint || !isVisible) {
     const error = new DurableError(
@@ -67,32 +65,16 @@ export async function joinRun(operation: Operation, fingerprint: string, conflic
     )
     return { errors: [error] }
   }
-  const stored = await endOf(engine, conflict.runId, engine.options.holdMs)
-  return stored
-    ? revive(stored, operation.input?.document ?? '')
-    : operation.follow(await followed(engine, conflict.runId))
-}
-
-/** The run's result, if it ends within `holdMs`. */
-async function endOf(engine: Engine, runId: string, holdMs: number): Promise<StoredResult | null> {
-  const giveUpAt = engine.clock.now() + holdMs
-  for (;;) {
-    const changed = untilChanged(engine, runId)
-    try {
-      const view = await engine.store.call((session) => session.read(runId, { result: true }))
-      if (view && isEnded(view.run.status)) return view.result === null ? null : decodeResult(view.result)
-      await engine.carryOnIfDue(runId)
-      const leftMs = giveUpAt - engine.clock.now()
-      if (!view || leftMs <= 0) return null
-      await changed.orAfter(leftMs, undefined)
-    } finally {
-      changed.stop()
-    }
-  }
+  return engine.waiters.until(conflict.runId, { timeoutMs: engine.options.holdMs }, async (seen) => {
+    const result = seen === null || seen === 'open' ? null : await engine.reads.result(conflict.runId, seen)
+    return result === null
+      ? operation.follow(await followed(engine, conflict.runId))
+      : revive(decodeResult(result), operation.input?.document ?? '')
+  })
 }
 
 async function followed(engine: Engine, runId: string): Promise<Followed> {
-  const view = await engine.store.call((session) => session.read(runId))
+  const view = await engine.reads.view(runId)
   const run = view && toSnapshot(view, engine.find(runId)?.run ?? null)
   return { runId, status: run?.status ?? 'RUNNING', waitingOn: run?.waitingOn ?? [] }
 }

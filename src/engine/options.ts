@@ -14,6 +14,7 @@ export interface EngineOptions extends RetryPolicy {
   readonly stepBytes: number
   readonly runBytes: number
   readonly maxSteps: number
+  readonly maxWaiters: number
   readonly worker: { readonly concurrency: number } | null
   readonly leaseMs: number
   readonly pollMs: number
@@ -41,6 +42,7 @@ export function resolveOptions(options: DurableOptions): EngineOptions {
     retentionMs: toMs(options.retention ?? '7d', 'retention'),
     stepBytes: count(options.limits?.stepBytes ?? 4 * 1024 * 1024, 'limits.stepBytes'),
     runBytes: count(options.limits?.runBytes ?? 32 * 1024 * 1024, 'limits.runBytes'),
+    maxWaiters: count(options.limits?.waiters ?? 10_000, 'limits.waiters'),
     maxSteps: count(options.limits?.steps ?? 100_000, 'limits.steps'),
     worker: worker && { concurrency: count(worker.concurrency ?? 64, 'worker.concurrency') },
     leaseMs: toMs(worker?.lease ?? '15s', 'worker.lease'),

@@ -1,24 +1,23 @@
 import { DurableError } from '../core/errors.ts'
 import { toMs } from '../core/duration.ts'
-import { isEnded } from '../store/store.ts'
 import type { ListQuery, RunRecord, RunStatus as StoredStatus } from '../store/store.ts'
 import type { ListFilter, ReadOptions, Runs, RunSnapshot } from '../types.ts'
 import type { Engine } from './engine.ts'
 import { encodeResult } from './result.ts'
 import { toSnapshot, toSummary } from './snapshot.ts'
 
-/** Hints may be lost, and other processes give none: whoever waits looks for itself this often. */
-const WAIT_POLL_MS = 1000
 const DEFAULT_PAGE = 20
 const MAX_PAGE = 100
 
 /** `durable.runs` */
 export function createRuns(engine: Engine): Runs {
   const get = async (id: string, { summary = false }: ReadOptions = {}): Promise<RunSnapshot | null> => {
-    const parts = summary ? {} : { journal: true, result: true }
-    const view = await engine.store.call((session) => session.read(id, parts))
-    if (!view) return null
-    return summary ? toSummary(view) : toSnapshot(view, engine.find(id)?.run ?? null)
+    if (summary) {
+      const view = await engine.reads.view(id)
+      return view && toSummary(view)
+    }
+    const view = await engine.store.call((session) => session.read(id, { journal: true, result: true }))
+    return view && toSnapshot(view, engine.find(id)?.run ?? null)
   }
 
   return {
@@ -38,21 +37,11 @@ export function createRuns(engine: Engine): Runs {
     },
 
     async wait(id, { timeout, signal, summary = false } = {}) {
-      const giveUpAt = timeout === undefined ? Infinity : engine.clock.now() + toMs(timeout, 'timeout')
-      for (;;) {
-        const changed = untilChanged(engine, id)
-        try {
-          const view = await engine.store.call((session) => session.read(id))
-          if (!view) return null
-          if (isEnded(view.run.status)) return await get(id, { summary })
-          await engine.carryOnIfDue(id)
-          const leftMs = giveUpAt - engine.clock.now()
-          if (leftMs <= 0 || signal?.aborted || engine.closing) return await get(id, { summary })
-          await changed.orAfter(Math.min(leftMs, WAIT_POLL_MS), signal)
-        } finally {
-          changed.stop()
-        }
-      }
+      const timeoutMs = timeout === undefined ? Infinity : toMs(timeout, 'timeout')
+      return engine.waiters.until(id, { timeoutMs, signal }, (seen) => {
+        if (seen === null) return null
+        return seen === 'open' || !summary ? get(id, { summary }) : toSummary(seen)
+      })
     },
 
     async cancel(id, reason) {
@@ -65,30 +54,6 @@ export function createRuns(engine: Engine): Runs {
     },
 
     delete: (id) => engine.store.call((session) => session.delete(id)),
-  }
-}
-
-export interface Change {
-  orAfter(ms: number, signal: AbortSignal | undefined): Promise<void>
-  stop(): void
-}
-
-/** Listens from now on, so that a change between a look and the wait is not missed. */
-export function untilChanged(engine: Engine, id: string): Change {
-  let notify = (): void => {}
-  const changed = new Promise<void>((resolve) => (notify = resolve))
-  const stop = engine.onChange((runId) => {
-    if (runId === null || runId === id) notify()
-  })
-  return {
-    stop,
-    async orAfter(ms, signal) {
-      const timer = engine.clock.setTimeout(notify, ms)
-      signal?.addEventListener('abort', notify, { once: true })
-      await changed
-      timer.cancel()
-      signal?.removeEventListener('abort', notify)
-    },
   }
 }
 

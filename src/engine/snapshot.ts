@@ -10,16 +10,20 @@ import type { Execution } from './execution.ts'
 import { decodeResult } from './result.ts'
 
 const summaries = new WeakSet<RunSnapshot>()
+const summaryOf = new WeakMap<RunView, RunSnapshot>()
 
 /** Whether a snapshot was made without its steps and its result. */
 export function isSummary(run: RunSnapshot): boolean {
   return summaries.has(run)
 }
 
-/** A run without steps and result. */
+/** A run without steps and result. Whoever shares a view shares its summary. */
 export function toSummary(view: RunView): RunSnapshot {
+  const known = summaryOf.get(view)
+  if (known) return known
   const summary = { ...toSnapshot({ ...view, journal: null, result: null }, null), steps: [] }
   summaries.add(summary)
+  summaryOf.set(view, summary)
   return summary
 }
 

@@ -26,10 +26,11 @@ export async function handleRunRequest(
   try {
     return await answer(services, request, context)
   } catch (error) {
+    if (DurableError.is(error) && error.code === 'DURABLE_TOO_MANY_WAITERS') return busy(error)
     // Whatever it was is for the log: nothing of it is for clients, whose server might show them a stack (I9).
     services.engine.options.warn('A request for a run could not be answered.', { reason: messageOf(error) })
     if (!DurableError.is(error) || error.code !== 'DURABLE_STORE_UNAVAILABLE') return problem(500, 'Unexpected error.')
-    return problem(503, error.message, { 'retry-after': '1' }, { code: error.code })
+    return busy(error)
   }
 }
 
@@ -54,8 +55,8 @@ async function answer(
   const run = visible.endedAt ? visible : await runs.wait(id, { timeout, signal: request.signal, summary: true })
   if (!run || !(await access.canRead(run, context))) return problem(404, 'There is no such run.')
   if (!run.endedAt) return pending(run)
-  const stored = await engine.store.call((session) => session.read(id, { result: true }))
-  return stored?.result == null ? problem(404, 'There is no such run.') : finished(decodeResult(stored.result))
+  const stored = await engine.reads.result(id, run)
+  return stored === null ? problem(404, 'There is no such run.') : finished(decodeResult(stored))
 }
 
 /** The id in `{path}/{id}`, or null where the path is another. */
@@ -101,6 +102,10 @@ function pending(run: RunSnapshot): Response {
 /** The header counts whole seconds. */
 export function retryAfterSeconds(ms: number): string {
   return String(Math.max(1, Math.ceil(ms / 1000)))
+}
+
+function busy({ message, code }: DurableError): Response {
+  return problem(503, message, { 'retry-after': '1' }, { code })
 }
 
 function problem(

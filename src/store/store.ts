@@ -92,6 +92,9 @@ export interface StoreSession {
   /** The run with its waits, and with whatever else was asked for, of one moment. Null where there is none. */
   read(runId: string, parts?: ReadParts): Promise<RunView | null>
 
+  /** How it stands with these runs; those that there are not are left out. For whoever waits for many. */
+  peek(runIds: readonly string[]): Promise<PeekReceipt>
+
   /** Newest first by (createdAt, id). `after` is the last run of the page before; the order is total and stable. */
   list(query: ListQuery): Promise<readonly RunRecord[]>
 
@@ -363,6 +366,11 @@ export interface RunView {
   readonly journal: readonly OutcomeRecord[] | null
   readonly result: string | null
   readonly input: string | null
+}
+
+export interface PeekReceipt {
+  readonly at: number
+  readonly runs: readonly Pick<RunRecord, 'id' | 'status' | 'dueAt'>[]
 }
 
 export interface ListQuery {

@@ -1,4 +1,4 @@
-import type { ListQuery, ReadParts, RunRecord, RunView } from '../store.ts'
+import type { ListQuery, PeekReceipt, ReadParts, RunRecord, RunView } from '../store.ts'
 import { journalOf, waitsOf } from './database.ts'
 import type { Caller } from './session.ts'
 
@@ -13,6 +13,11 @@ export function read(caller: Caller, runId: string, parts: ReadParts = {}): RunV
     result: parts.result ? entry.result : null,
     input: parts.input ? entry.input : null,
   }
+}
+
+export function peek(caller: Caller, runIds: readonly string[]): PeekReceipt {
+  const found = runIds.map((id) => caller.database.runs.get(id)).filter((entry) => entry !== undefined)
+  return { at: caller.now(), runs: found.map(({ record: { id, status, dueAt } }) => ({ id, status, dueAt })) }
 }
 
 export function list(caller: Caller, query: ListQuery): RunRecord[] {

@@ -6,7 +6,7 @@ import type { Database } from './database.ts'
 import { findEvents, send } from './events.ts'
 import { deleteRun, prune } from './housekeeping.ts'
 import { beat, reap, register, unregister } from './liveness.ts'
-import { list, read } from './read.ts'
+import { list, peek, read } from './read.ts'
 import type { MemorySession } from './store.ts'
 
 /** Who calls: one session of the database, which plays one process. */
@@ -76,6 +76,7 @@ export function openSession(database: Database, options: ConnectOptions): Memory
     beat: () => call(() => beat(caller)),
     reap: () => call(() => reap(caller)),
     read: (runId, parts) => call(() => read(caller, runId, parts)),
+    peek: (runIds) => call(() => peek(caller, runIds)),
     list: (query) => call(() => list(caller, query)),
     delete: (runId) => call(() => deleteRun(caller, runId)),
     prune: (olderThanMs) => call(() => prune(caller, olderThanMs)),

@@ -1,4 +1,4 @@
-import type { ListQuery, ReadParts, RunRecord, RunView } from '../store.ts'
+import type { ListQuery, PeekReceipt, ReadParts, RunRecord, RunView } from '../store.ts'
 import type { Caller } from './session.ts'
 import * as sql from './sql/read.ts'
 import { toOutcomeRecord, toRunRecord, toWaitRecord } from './sql/rows.ts'
@@ -15,6 +15,11 @@ export async function read({ general }: Caller, runId: string, parts: ReadParts 
     result: row.result,
     input: row.input,
   }
+}
+
+export async function peek({ general }: Caller, runIds: readonly string[]): Promise<PeekReceipt> {
+  const rows = await general.query(sql.PEEK, runIds)
+  return { at: rows[0]?.at ?? 0, runs: rows.map(({ id, status, dueAt }) => ({ id, status, dueAt })) }
 }
 
 /** After every run that there can be. */

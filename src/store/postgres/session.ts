@@ -11,7 +11,7 @@ import { Lane } from './lane.ts'
 import { beat, Contact, reap, register, unregister } from './liveness.ts'
 import { migrate } from './open.ts'
 import { Presence } from './presence.ts'
-import { list, read } from './read.ts'
+import { list, peek, read } from './read.ts'
 import { ServerClock } from './server-clock.ts'
 import { NOTIFY } from './sql/liveness.ts'
 import { CONFIGURE, THE_TIME } from './sql/schema.ts'
@@ -163,6 +163,7 @@ export async function openSession(options: SessionOptions): Promise<PostgresSess
     beat: () => call(() => beat(caller)),
     reap: () => call(() => reap(caller)),
     read: (runId, parts) => call(() => read(caller, runId, parts)),
+    peek: (runIds) => call(() => peek(caller, runIds)),
     list: (query) => call(() => list(caller, query)),
     delete: (runId) => call(() => deleteRun(caller, runId)),
     prune: (olderThanMs) => call(() => prune(caller, olderThanMs)),

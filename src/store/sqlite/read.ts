@@ -1,4 +1,4 @@
-import type { ListQuery, ReadParts, RunRecord, RunView } from '../store.ts'
+import type { ListQuery, PeekReceipt, ReadParts, RunRecord, RunView } from '../store.ts'
 import type { Caller } from './session.ts'
 import { READ_INPUT, READ_JOURNAL, READ_WAITS } from './sql/claim.ts'
 import * as sql from './sql/read.ts'
@@ -17,6 +17,13 @@ export function read({ database, now }: Caller, runId: string, parts: ReadParts 
       input: parts.input ? (database.get(READ_INPUT, row.n)?.body ?? null) : null,
     }
   })
+}
+
+export function peek({ database, now }: Caller, runIds: readonly string[]): Promise<PeekReceipt> {
+  return database.read(() => ({
+    at: now(),
+    runs: database.all(sql.PEEK, JSON.stringify(runIds)).map((row) => ({ ...row })),
+  }))
 }
 
 /** After every run that there can be. */

@@ -10,7 +10,7 @@ import { deleteRun, prune } from './housekeeping.ts'
 import { beat, reap, register, unregister } from './liveness.ts'
 import { IN_MEMORY } from './open.ts'
 import { leasePresence, lockFilePresence, type Presence } from './presence.ts'
-import { list, read } from './read.ts'
+import { list, peek, read } from './read.ts'
 import type { SqliteSession } from './store.ts'
 
 export interface SessionOptions extends ConnectOptions {
@@ -92,6 +92,7 @@ export async function openSession(options: SessionOptions): Promise<SqliteSessio
     beat: () => call(() => beat(caller)),
     reap: () => call(() => reap(caller)),
     read: (runId, parts) => call(() => read(caller, runId, parts)),
+    peek: (runIds) => call(() => peek(caller, runIds)),
     list: (query) => call(() => list(caller, query)),
     delete: (runId) => call(() => deleteRun(caller, runId)),
     prune: (olderThanMs) => call(() => prune(caller, olderThanMs)),

@@ -61,6 +61,31 @@ export function readSuite({ describe, it }: SuiteRunner, context: SuiteContext):
     })
   })
 
+  describe('peek', () => {
+    it('tells of each run whether it has ended and when it is due, and leaves out those that there are not', async () => {
+      const session = await context.connect()
+      await accept(session, first('held'))
+      await accept(session, first('due', { next: { kind: 'park', wakeInMs: 0 } }))
+      await accept(session, first('parked', { next: PARKED }))
+      await accept(session, first('ended', { next: COMPLETED }))
+      const { at, runs } = await session.peek(['held', 'nobody', 'due', 'ended', 'parked'])
+      const found = new Map(runs.map((run) => [run.id, run]))
+      assert.deepEqual([...found.keys()].toSorted(), ['due', 'ended', 'held', 'parked'])
+      assert.deepEqual(found.get('held'), { id: 'held', status: 'running', dueAt: null })
+      assert.deepEqual(found.get('parked'), { id: 'parked', status: 'suspended', dueAt: null })
+      assert.deepEqual(found.get('ended'), { id: 'ended', status: 'completed', dueAt: null })
+      assert.ok(found.get('due')?.dueAt !== null && Number(found.get('due')?.dueAt) <= at)
+    })
+
+    it('answers for many at once, and for none', async () => {
+      const session = await context.connect()
+      await accept(session, first('run'))
+      const ids = Array.from({ length: 1000 }, (_, n) => `nobody ${n}`)
+      assert.equal((await session.peek([...ids, 'run'])).runs.length, 1)
+      assert.deepEqual((await session.peek([])).runs, [])
+    })
+  })
+
   describe('list', () => {
     it('gives the newest first, and of one instant the greater id first', async () => {
       const session = await context.connect()

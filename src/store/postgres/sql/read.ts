@@ -1,4 +1,4 @@
-import type { RunStatus } from '../../store.ts'
+import type { PeekReceipt, RunStatus } from '../../store.ts'
 import { JOURNAL, type OutcomeTuple, RUN_COLUMNS, type RunRow, WAITS, type WaitTuple } from './rows.ts'
 import { NOW, statement } from './statement.ts'
 
@@ -21,6 +21,11 @@ export const READ = statement<
     case when $4 then (select x.body from durable.inputs x where x.run = r.n) end as input
   from durable.runs r
   where r.id = $1`,
+)
+
+export const PEEK = statement<[ids: readonly string[]], PeekReceipt['runs'][number] & { readonly at: number }>(
+  'peek',
+  `select ${NOW} as at, r.id, r.status, r.due_at as "dueAt" from durable.runs r where r.id = any($1::text[])`,
 )
 
 type ListParams = [

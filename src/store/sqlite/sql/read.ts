@@ -1,10 +1,15 @@
-import type { RunStatus } from '../../store.ts'
+import type { PeekReceipt, RunStatus } from '../../store.ts'
 import { RUN_COLUMNS, type RunRow } from './rows.ts'
 import { statement } from './statement.ts'
 
 export const READ_RUN = statement<[id: string], RunRow>(`select ${RUN_COLUMNS} from runs where id = ?`)
 
 export const READ_RESULT = statement<[run: number], { readonly body: string }>('select body from results where run = ?')
+
+/** `ids`: a JSON array. */
+export const PEEK = statement<[ids: string], PeekReceipt['runs'][number]>(
+  'select id, status, due_at as dueAt from runs where id in (select value from json_each(?))',
+)
 
 type ListParams = [
   beforeCreatedAt: number,

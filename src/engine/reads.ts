@@ -1,0 +1,43 @@
+import type { RunView } from '../store/store.ts'
+import { outsideOfRequests } from './pump.ts'
+import type { StoreAccess } from './store-access.ts'
+
+/** Reads of runs, shared by those who ask for the same at the same time. */
+export class Reads {
+  readonly #store: StoreAccess
+  /** Asked for, and not sent to the store yet: what is sent already may be older than the question. */
+  readonly #asked = new Map<string, Promise<RunView | null>>()
+  readonly #results = new WeakMap<object, Promise<string | null>>()
+
+  constructor(store: StoreAccess) {
+    this.#store = store
+  }
+
+  /** The run and its waits. A thousand aliases of one request are one read. */
+  view(runId: string): Promise<RunView | null> {
+    const asked = this.#asked.get(runId)
+    if (asked) return asked
+    const view = onceDrained(() => {
+      this.#asked.delete(runId)
+      return this.#store.call((session) => session.read(runId))
+    })
+    this.#asked.set(runId, view)
+    return view
+  }
+
+  /** The encoded result of a run that has ended: one read for all who were told of the end by the same object. */
+  result(runId: string, end: object): Promise<string | null> {
+    const known = this.#results.get(end)
+    if (known) return known
+    const result = this.#store.call(async (session) => (await session.read(runId, { result: true }))?.result ?? null)
+    this.#results.set(end, result)
+    return result
+  }
+}
+
+/** When the microtasks have drained. */
+function onceDrained<T>(run: () => Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    outsideOfRequests(() => queueMicrotask(() => process.nextTick(() => run().then(resolve, reject))))
+  })
+}
