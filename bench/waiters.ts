@@ -44,7 +44,9 @@ function cpuMs(): number {
 await withDatabase(async (path) => {
   const durable = createDurable({ store: sqliteStore(path), hold: 0 })
   const yoga = createYoga({ schema, plugins: [useDurable(durable)], logging: false })
-  const send = async (query: string): Promise<{ data: Record<string, { status: string }>; extensions: { runId: string } }> => {
+  const send = async (
+    query: string,
+  ): Promise<{ data: Record<string, { status: string }>; extensions: { runId: string } }> => {
     const response = await yoga.fetch('http://test/graphql', {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
