@@ -81,7 +81,7 @@ export function createDurable<Context = any, Captured = unknown>(
       prepared.set(result, result)
       return result
     },
-    send: (event) => sendEvents(engine, Array.isArray(event) ? event : [event]),
+    send: (event) => sendEvents(engine, event),
     runs,
     fetch: (request, context) => handleRunRequest({ engine, runs, options: given }, request, context),
     start: () => engine.store.openInTime(),

@@ -218,6 +218,12 @@ export interface LimitOptions {
   readonly stepBytes?: number
   /** Of all encoded outcomes of a run. Default 32 MiB. */
   readonly runBytes?: number
+  /**
+   * Of what a run keeps of its request, encoded: document, variables, named headers, what `context.capture` returned.
+   * Whatever exceeds it makes no run: the first step is refused with DURABLE_TOO_LARGE, HTTP 413. Default 1 MiB, since
+   * each resume loads it.
+   */
+  readonly inputBytes?: number
   /** Default 100,000. */
   readonly steps?: number
   /**

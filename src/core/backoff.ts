@@ -2,6 +2,7 @@ import { toMs } from './duration.ts'
 import type { Duration } from './duration.ts'
 import { isGraphQLError } from './codec.ts'
 import { DurableError, NonRetriableError, RetryAfterError } from './errors.ts'
+import { Refusal } from './refusals.ts'
 
 export interface Backoff {
   readonly initialMs: number
@@ -27,6 +28,7 @@ export function retryByDefault(error: unknown): boolean {
 
 /** The delay before attempt `attempt + 1`. Full jitter: anywhere between 0 and the exponential value. */
 export function backoffMs(attempt: number, backoff: Backoff, random: () => number): number {
+  if (backoff.initialMs === 0) return 0 // and not 0 times the infinity that many attempts come to
   const ceiling = Math.min(backoff.maxMs, backoff.initialMs * backoff.factor ** (attempt - 1))
   return backoff.jitter === 'full' ? random() * ceiling : ceiling
 }
@@ -47,6 +49,6 @@ export function judgeFailure(
 
 function afterMs(after: Duration | Date, now: number): number {
   if (!(after instanceof Date)) return toMs(after, 'RetryAfterError.after')
-  if (Number.isNaN(after.getTime())) throw new TypeError('Expected RetryAfterError.after to be a valid date.')
+  if (Number.isNaN(after.getTime())) throw new Refusal('Expected RetryAfterError.after to be a valid date.')
   return Math.max(0, after.getTime() - now)
 }

@@ -2,6 +2,7 @@ import { DevalueError, parse, stringify } from 'devalue'
 import { GraphQLError } from 'graphql'
 import { DurableError, NonRetriableError, RetryAfterError, StepError } from './errors.ts'
 import type { DurableErrorCode } from './errors.ts'
+import { isPlain } from './json.ts'
 
 /**
  * How values become text and come back with their types (I11): what JSON has, and Date, Map, Set, BigInt, RegExp, URL,
@@ -11,16 +12,34 @@ import type { DurableErrorCode } from './errors.ts'
 /** @throws DurableError DURABLE_NOT_SERIALIZABLE, naming the path to what cannot be kept. */
 export function encode(value: unknown, what = 'value'): string {
   try {
-    return stringify(value, reducers)
+    const body = stringify(value, reducers)
+    // What devalue does not make itself cannot be part of a cycle, which shows only on the way back.
+    if (body.includes('["Entries"')) decode(body)
+    return body
   } catch (error) {
-    if (!(error instanceof DevalueError)) throw error
+    const reason = whyNot(error)
+    if (reason === null) throw error
     throw new DurableError(
       'DURABLE_NOT_SERIALIZABLE',
-      `Expected ${what} to be data that can be stored, but at ${error.path === '' ? 'its root' : `"${error.path}"`} it has ${describe(error.value)}. Return plain data instead.`,
+      `Expected ${what} to be data that can be stored, but ${reason}. Return plain data instead.`,
       { cause: error },
     )
   }
 }
+
+/** Null where the value has nothing to do with it: a getter of its own threw. */
+function whyNot(error: unknown): string | null {
+  if (error instanceof DevalueError) {
+    return `at ${error.path === '' ? 'its root' : `"${error.path}"`} it has ${describe(error.value)}`
+  }
+  const message = error instanceof Error ? error.message : ''
+  if (message.includes('call stack')) return 'it is nested too deeply'
+  if (message.includes('string length')) return 'it is too large'
+  return message === CYCLE ? 'it has a cycle through an object with a key "__proto__"' : null
+}
+
+/** What devalue says. */
+const CYCLE = 'Invalid circular reference'
 
 /** A value that `encode` made. Two calls share nothing. */
 export function decode(body: string): unknown {
@@ -75,12 +94,23 @@ const reducers = {
       Object.prototype.toString.call(value).slice(8, -1),
       value.buffer.slice(value.byteOffset, value.byteOffset + value.byteLength),
     ],
+  // JSON may have such a key of its own, which devalue does not take.
+  Entries: (value: unknown) => hasProtoKey(value) && [Object.getPrototypeOf(value) === null, Object.entries(value)],
+}
+
+function hasProtoKey(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && Object.hasOwn(value, '__proto__') && isPlain(value)
 }
 
 const revivers = {
   Error: (data: ErrorData) => reviveError(data),
   Buffer: ([base64]: [string]) => Buffer.from(base64, 'base64'),
   View: ([tag, buffer]: [string, ArrayBuffer]) => reviveView(tag, buffer),
+  // `fromEntries` defines what it finds, where an assignment would set the prototype.
+  Entries: ([isBare, entries]: [boolean, [string, unknown][]]) => {
+    const object = Object.fromEntries(entries)
+    return isBare ? Object.setPrototypeOf(object, null) : object
+  },
 }
 
 function reviveView(tag: string, buffer: ArrayBuffer): unknown {

@@ -1,13 +1,16 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { decode } from '../core/codec.ts'
 import { DurableError, messageOf } from '../core/errors.ts'
+import { Refusal } from '../core/refusals.ts'
 import type { OutcomeKind, OutcomeRecord } from '../store/store.ts'
+import type { Engine } from './engine.ts'
 import type { Execution } from './execution.ts'
-import { assertNotInsideStep, assertStepId } from './scope.ts'
+import { assertKeyFits, assertNotInsideStep, assertStepId } from './scope.ts'
 import type { Scope } from './scope.ts'
 
 /** Who a field's tools work for. */
 export interface ToolHost {
+  readonly engine: Engine
   /** The run's execution, which the first call makes. Null once the operation has been answered and is no run. */
   execution(): Execution | null
 }
@@ -26,21 +29,27 @@ export interface Call {
 /**
  * What every tool shares: a call gets a key, its promise is settled by the pump and by nothing else (I5, I12), and
  * what the journal has is not started again (I2).
+ *
+ * `prepare` reads the arguments, and answers how to start. What makes no sense is refused by it, at once and in every
+ * execution alike: such a call makes no run, takes no key and is not counted.
  */
 export function call<T>(
   host: ToolHost,
   scope: Scope,
   id: string,
   kind: OutcomeKind,
-  start: (call: Call) => void,
+  prepare: () => (call: Call) => void,
   read: (value: unknown, outcome: OutcomeRecord) => T,
 ): Promise<T> {
   let execution: Execution | null
   let turn: { number: number; loose: boolean }
   let key: string
+  let start: (call: Call) => void
   try {
     assertNotInsideStep(id)
     assertStepId(id)
+    assertKeyFits(scope, id)
+    start = prepared(id, prepare)
     execution = host.execution()
     if (!execution) return new Promise(() => {})
     if (!isWithinCalls(execution)) return new Promise(() => {})
@@ -73,18 +82,22 @@ export function call<T>(
     if (known) return assertSameKind(execution, known, kind)
     // Not before: a snapshot takes half as long as all the rest of a replayed call.
     const inContext = AsyncLocalStorage.snapshot()
-    execution.whenLive(() => {
-      try {
-        start({ execution, scope, id, key, inContext, startedAt: execution.clock.now() })
-      } catch (error) {
-        scope.settled(id, turn)
-        reject(error) // arguments that make no sense: nothing has begun
-      }
-    })
+    execution.whenLive(() => start({ execution, scope, id, key, inContext, startedAt: execution.clock.now() }))
   })
-  // A misuse that nobody awaits must not end the process.
-  promise.catch(() => {})
   return promise
+}
+
+/** @throws DurableError DURABLE_STEP_MISUSED */
+function prepared(id: string, prepare: () => (call: Call) => void): (call: Call) => void {
+  try {
+    return prepare()
+  } catch (error) {
+    throw error instanceof Refusal ? misused(id, error) : error
+  }
+}
+
+export function misused(id: string, { message }: Refusal, cause?: unknown): DurableError {
+  return new DurableError('DURABLE_STEP_MISUSED', `The arguments of step "${id}" make no sense. ${message}`, { cause })
 }
 
 function rejected(reason: unknown): Promise<never> {
@@ -137,8 +150,4 @@ export function commit(
 ): void {
   const { execution, key, scope, startedAt } = call
   execution.commitOutcome({ key, kind, ok, body, attempts, eventId: eventId ?? null, startedAt }, scope.calls)
-}
-
-export function misused(id: string, expected: string, got: string): DurableError {
-  return new DurableError('DURABLE_STEP_MISUSED', `Expected step "${id}" to get ${expected}, but it got ${got}.`)
 }

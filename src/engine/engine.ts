@@ -5,7 +5,6 @@ import type { Clock } from '../core/clock.ts'
 import { DurableError, messageOf } from '../core/errors.ts'
 import type { Claimed, Store, StoreSession } from '../store/store.ts'
 import type { RunSnapshot } from '../types.ts'
-import { unavailable } from './errors.ts'
 import type { Execution } from './execution.ts'
 import type { Host } from './host.ts'
 import { Hosts } from './hosts.ts'
@@ -267,11 +266,16 @@ export class Engine {
 
   /** A look-up failed while the run was held: as with a commit that fails, this process gives it up for now. */
   onLookUpFailed(execution: Execution, cause: unknown): void {
+    // What no store caused, or would ever answer, would fail for everybody, again and again (I4).
+    if (!DurableError.is(cause) || cause.code !== 'DURABLE_STORE_UNAVAILABLE') {
+      const note = `An event could not be given to a wait: ${messageOf(DurableError.is(cause) ? cause.cause : cause)}`
+      return execution.fail('DURABLE_RESUME_FAILED', 'The operation could not be carried on.', note)
+    }
     this.options.warn('The store could not be read; the run is given up by this process for now.', {
       runId: execution.runId,
       reason: messageOf(cause),
     })
-    execution.abandon({ kind: 'failed', error: unavailable(cause) })
+    execution.abandon({ kind: 'failed', error: cause })
   }
 
   // ---- Ends

@@ -1,32 +1,55 @@
-import { DurableError } from '../core/errors.ts'
+import { toJson } from '../core/json.ts'
+import { MAX_BYTES } from '../core/limits.ts'
+import { assertWithin, readInput, someText, withOnly } from '../core/refusals.ts'
 import type { NewEvent } from '../store/store.ts'
 import type { EventInput } from '../types.ts'
 import type { Engine } from './engine.ts'
-import { toJson } from './waits.ts'
+import type { EngineOptions } from './options.ts'
+
+/** An event that can be stored, matched and delivered. */
+export interface ReadyEvent {
+  readonly name: string
+  readonly data: string
+  /** Null: it gets one. */
+  readonly id: string | null
+}
 
 /**
  * Deposits events for whichever runs wait for them, or will.
  *
- * @throws TypeError for a name that is none
+ * @throws GraphQLError BAD_USER_INPUT for a name or an id that is none
  * @throws DurableError DURABLE_TOO_LARGE, DURABLE_NOT_SERIALIZABLE, DURABLE_STORE_UNAVAILABLE
  */
-export async function sendEvents(engine: Engine, events: readonly EventInput[]): Promise<{ ids: string[] }> {
-  const records = events.map((event) => toRecord(engine, event))
-  await engine.store.call((session) => session.send(records))
-  return { ids: records.map((record) => record.id) }
+export async function sendEvents(
+  engine: Engine,
+  event: EventInput | readonly EventInput[],
+): Promise<{ ids: string[] }> {
+  const events = readInput(() => readEvents(event, engine.options))
+  return deposit(
+    engine,
+    events.map((each) => ({ ...each, id: each.id ?? `evt_${engine.clock.randomId()}` })),
+  )
 }
 
-function toRecord({ options, clock }: Engine, event: EventInput): NewEvent {
-  if (typeof event?.name !== 'string' || event.name === '') {
-    throw new TypeError(`Expected an event to have a name, but got ${typeof event?.name}.`)
-  }
-  const data = toJson(event.data, `the data of event "${event.name}"`)
-  const bytes = Buffer.byteLength(data)
-  if (bytes > options.stepBytes) {
-    throw new DurableError(
-      'DURABLE_TOO_LARGE',
-      `The data of event "${event.name}" has ${bytes} bytes, more than limits.stepBytes (${options.stepBytes}).`,
-    )
-  }
-  return { id: event.id ?? `evt_${clock.randomId()}`, name: event.name, data }
+export async function deposit(engine: Engine, events: readonly NewEvent[]): Promise<{ ids: string[] }> {
+  await engine.store.call((session) => session.send(events))
+  return { ids: events.map(({ id }) => id) }
+}
+
+/**
+ * What is accepted here can be delivered: nothing that comes later refuses it.
+ *
+ * @throws Refusal for a name or an id that is none
+ * @throws DurableError DURABLE_TOO_LARGE, DURABLE_NOT_SERIALIZABLE
+ */
+export function readEvents(given: unknown, { stepBytes }: Pick<EngineOptions, 'stepBytes'>): ReadyEvent[] {
+  const events: readonly unknown[] = Array.isArray(given) ? given : [given]
+  return events.map((event) => {
+    const { name, data, id } = withOnly(event as EventInput, ['name', 'data', 'id'], 'an event')
+    someText(name, "an event's name")
+    assertWithin(name, MAX_BYTES.eventName, "an event's name")
+    if (id !== undefined) assertWithin(someText(id, `the id of event "${name}"`), MAX_BYTES.eventId, "an event's id")
+    const bound = { maxBytes: stepBytes, name: 'limits.stepBytes' }
+    return { name, data: toJson(data ?? null, `the data of event "${name}"`, bound), id: id ?? null }
+  })
 }

@@ -14,6 +14,7 @@ import type {
   WaitRecord,
 } from '../store/store.ts'
 import type { Engine } from './engine.ts'
+import { isRefusal, unavailable } from './errors.ts'
 import { withinLimits } from './limits.ts'
 import type { NewOutcome } from './limits.ts'
 import type { Abandonment, ExecutionOwner } from './owner.ts'
@@ -98,6 +99,8 @@ export class Execution implements Author {
   #parkCheck: Timer | null = null
   #parkCheckDue = false
   #isEvicted = false
+  /** The store has refused a part of it for good. */
+  #isUnwritable = false
   /** Since when nothing but a field that awaits no tool keeps the run from being parked. */
   #idleSince: number | null = null
 
@@ -413,27 +416,22 @@ export class Execution implements Author {
     if (this.#state !== 'over') this.owner.onStalled()
   }
 
-  onStoreFailure(commit: RunCommit, cause: StoreError): void {
+  onStoreFailure(_commit: RunCommit, cause: StoreError): void {
     this.#sent = null
     if (this.#state === 'over') return
-    if (cause.kind === 'rejected' && this.#created && commit.next.kind !== 'end') return this.#onUnwritable(cause)
+    if (isRefusal(cause) && this.#created && !this.#isUnwritable) return this.#onUnwritable(cause)
     this.engine.options.warn(
       this.#created
         ? 'The store could not commit; the run is given up by this process for now.'
         : 'The store could not commit; the operation was answered with an error, and there is no run of it.',
       { ...(this.#created && { runId: this.runId }), reason: cause.message },
     )
-    this.abandon({
-      kind: 'failed',
-      error: new DurableError('DURABLE_STORE_UNAVAILABLE', 'The operation could not be stored. Try again later.', {
-        cause,
-        ...(this.#created && { extensions: { runId: this.runId } }),
-      }),
-    })
+    this.abandon({ kind: 'failed', error: unavailable(cause, this.#created ? this.runId : undefined) })
   }
 
   /** The store will never take it, from anybody: given up, the step would run again and again. The run ends instead. */
   #onUnwritable(cause: StoreError): void {
+    this.#isUnwritable = true
     this.#setState('live')
     this.#pending = new Pending()
     this.fail('DURABLE_RESUME_FAILED', 'The operation could not be carried on.', cause.message)

@@ -18,8 +18,10 @@ export function withinLimits(outcome: NewOutcome, runBytes: number, limits: Engi
   // A root field's response is no step: the client has got it, and the run's result is not limited either (I7).
   if (outcome.kind === 'FIELD') return outcome
   const bytes = Buffer.byteLength(outcome.body)
+  // An event was measured when it was sent; how its data is written in a journal must not keep it from being delivered.
+  const maxBytes = outcome.kind === 'EVENT' ? limits.runBytes : limits.stepBytes
   const exceeded =
-    bytes > limits.stepBytes
+    bytes > maxBytes
       ? `limits.stepBytes (${limits.stepBytes})`
       : runBytes + bytes > limits.runBytes
         ? `limits.runBytes (${limits.runBytes})`

@@ -19,7 +19,7 @@ import { isFinal, refusalReason } from './refusal.ts'
 import type { PassOutcome } from './refusal.ts'
 import { encodeResult, statusOf } from './result.ts'
 import { captureRequest, idempotencyOf } from './run-input.ts'
-import type { CapturedRequest, RunInput } from './run-input.ts'
+import type { RunInput } from './run-input.ts'
 import type { Scope } from './scope.ts'
 
 /**
@@ -106,8 +106,11 @@ export class Operation implements ExecutionOwner {
   #version: string | null
   #owner: string | null = null
   /** Of the foreground, once it is a run. */
-  #request: CapturedRequest | null = null
+  #encodedInput = ''
+  /** Why there is no run to be made of the request. */
+  #unkept: { readonly reason: unknown } | null = null
   #idempotencyKey: string | null = null
+  #idempotency: Idempotency | null = null
   #joined: Followed | null = null
   /** While the run is being created under an idempotency key. */
   #onAbandonedEarly: ((why: Abandonment) => void) | null = null
@@ -210,9 +213,7 @@ export class Operation implements ExecutionOwner {
   execution(): Execution | null {
     if (this.#execution || this.phase === 'over' || !this.args) return this.#execution
     if (this.engine.closing) return this.#refuse()
-    this.#request = captureRequest(this.host, this.engine.options, this.args)
-    this.input = this.#request.input
-    this.#owner = this.#request.owner
+    this.#captureRequest(this.args)
     const beganAt = this.engine.storeNow()
     const timeoutMs = this.engine.options.timeoutMs
     this.#execution = new Execution(this.engine, {
@@ -231,6 +232,22 @@ export class Operation implements ExecutionOwner {
     const leftMs = this.engine.options.deferAfterMs - (this.engine.clock.now() - this.startedAt)
     this.#deferAfter = this.engine.clock.setTimeout(() => void this.deferAll(), Math.max(0, leftMs))
     return this.#execution
+  }
+
+  /** What cannot be kept is found out once: looking at it again for each tool call may take long. */
+  #captureRequest(args: ExecutionArgs): void {
+    if (this.#unkept) throw this.#unkept.reason
+    try {
+      const request = captureRequest(this.host, this.engine.options, args)
+      if (this.#idempotencyKey !== null)
+        this.#idempotency = idempotencyOf(this.host.name, request, this.#idempotencyKey)
+      this.input = request.input
+      this.#encodedInput = request.encoded
+      this.#owner = request.owner
+    } catch (reason) {
+      this.#unkept = { reason }
+      throw reason
+    }
   }
 
   /** The process is being closed: the request gets an error, and no tool's promise tells (I12). */
@@ -446,7 +463,7 @@ export class Operation implements ExecutionOwner {
       owner: this.#owner,
       version: options.version,
       timeoutMs: options.timeoutMs,
-      input: this.#request?.encoded ?? '',
+      input: this.#encodedInput,
       idempotency: this.#idempotency,
     }
   }
@@ -465,11 +482,6 @@ export class Operation implements ExecutionOwner {
   restore({ owner, version }: RunRecord): void {
     this.#owner = owner
     this.#version = version
-  }
-
-  get #idempotency(): Idempotency | null {
-    if (this.#idempotencyKey === null || !this.#request) return null
-    return idempotencyOf(this.host.name, this.#request, this.#idempotencyKey)
   }
 
   /** Gives keys to what was called before there was a run: a later pass takes it over. */

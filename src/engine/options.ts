@@ -13,6 +13,7 @@ export interface EngineOptions extends RetryPolicy {
   readonly retentionMs: number
   readonly stepBytes: number
   readonly runBytes: number
+  readonly inputBytes: number
   readonly maxSteps: number
   readonly maxWaiters: number
   readonly worker: { readonly concurrency: number } | null
@@ -43,6 +44,7 @@ export function resolveOptions(options: DurableOptions): EngineOptions {
     stepBytes: count(options.limits?.stepBytes ?? 4 * 1024 * 1024, 'limits.stepBytes'),
     runBytes: count(options.limits?.runBytes ?? 32 * 1024 * 1024, 'limits.runBytes'),
     maxWaiters: count(options.limits?.waiters ?? 10_000, 'limits.waiters'),
+    inputBytes: count(options.limits?.inputBytes ?? 1024 * 1024, 'limits.inputBytes'),
     maxSteps: count(options.limits?.steps ?? 100_000, 'limits.steps'),
     worker: worker && { concurrency: count(worker.concurrency ?? 64, 'worker.concurrency') },
     leaseMs: toMs(worker?.lease ?? '15s', 'worker.lease'),

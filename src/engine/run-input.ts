@@ -1,5 +1,7 @@
 import type { ExecutionArgs } from 'graphql'
 import { encode } from '../core/codec.ts'
+import { MAX_BYTES } from '../core/limits.ts'
+import { assertWithin, tooLarge } from '../core/refusals.ts'
 import type { Idempotency } from '../store/store.ts'
 import { onlyOperationName, sourceOf } from './documents.ts'
 import type { Host } from './host.ts'
@@ -24,9 +26,10 @@ export interface CapturedRequest {
 /**
  * Of a request, what its run will need when the request is gone.
  *
- * @throws DurableError DURABLE_NOT_SERIALIZABLE
+ * @throws DurableError DURABLE_NOT_SERIALIZABLE, DURABLE_TOO_LARGE
  */
-export function captureRequest(host: Host, { context, owner }: EngineOptions, args: ExecutionArgs): CapturedRequest {
+export function captureRequest(host: Host, options: EngineOptions, args: ExecutionArgs): CapturedRequest {
+  const { context, inputBytes } = options
   const input: RunInput = {
     document: sourceOf(args.document),
     operationName: args.operationName ?? onlyOperationName(args.document),
@@ -34,15 +37,40 @@ export function captureRequest(host: Host, { context, owner }: EngineOptions, ar
     headers: host.headers(args.contextValue, context.headers ?? []),
     captured: context.capture?.(args.contextValue) ?? null,
   }
+  const { operationName } = input
+  if (operationName !== null) assertWithin(operationName, MAX_BYTES.operationName, 'the name of an operation')
   const encoded = encode(input, 'the variables and what context.capture returned')
-  return { input, encoded, owner: owner?.(args.contextValue) ?? null }
+  const bytes = Buffer.byteLength(encoded)
+  if (bytes > inputBytes) {
+    throw tooLarge(
+      `Expected what a run keeps of its request (document, variables, named headers, what context.capture returned) to have at most limits.inputBytes (${inputBytes}), but it has ${bytes} bytes. Send a reference to what is large.`,
+      CONTENT_TOO_LARGE,
+    )
+  }
+  return { input, encoded, owner: ownerOf(options, args.contextValue) }
 }
 
-/** A key is its owner's, on one server. */
+const CONTENT_TOO_LARGE = 413
+
+function ownerOf({ owner }: EngineOptions, context: unknown): string | null {
+  const found = owner?.(context) ?? null
+  // Nobody in particular is null: all who have no name would have each other's runs otherwise (I9).
+  if (found === '') throw new TypeError("Expected owner to give a user's id, or null where there is none, but got ''.")
+  if (found !== null) assertWithin(found, MAX_BYTES.owner, 'what the option owner gives')
+  return found
+}
+
+/**
+ * A key is its owner's, on one server.
+ *
+ * @throws DurableError DURABLE_TOO_LARGE
+ */
 export function idempotencyOf(server: string, { input, owner }: CapturedRequest, key: string): Idempotency {
   const { document, operationName, variables } = input
+  const name = JSON.stringify([server, owner, key])
+  assertWithin(name, MAX_BYTES.idempotency, 'an idempotency key and the owner it belongs to')
   return {
-    key: JSON.stringify([server, owner, key]),
+    key: name,
     fingerprint: fingerprintOf(encode([document, operationName, variables])),
   }
 }

@@ -1,7 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { stepKey } from '../core/keys.ts'
+import { bytesOf, fits, MAX_BYTES } from '../core/limits.ts'
 import type { FieldPolicy } from '../core/policy.ts'
 import { DurableError } from '../core/errors.ts'
+import { tooLarge } from '../core/refusals.ts'
 import type { Step, StepAttempt, StepRunOptions, WaitForEventOptions } from '../types.ts'
 
 /**
@@ -82,6 +84,22 @@ export function assertStepId(id: unknown): asserts id is string {
   throw new DurableError(
     'DURABLE_STEP_MISUSED',
     `Expected a step's id to be a text of 1 to ${MAX_ID_LENGTH} characters, but got ${typeof id === 'string' ? `${id.length} characters` : typeof id}.`,
+  )
+}
+
+/** What a counter after an id takes at most. */
+const OCCURRENCE_BYTES = 12
+
+/**
+ * The path to a field has aliases in it, which clients choose, and identities of list items.
+ *
+ * @throws DurableError DURABLE_TOO_LARGE
+ */
+export function assertKeyFits({ key }: Scope, id: string): void {
+  const most = MAX_BYTES.key - OCCURRENCE_BYTES
+  if (fits(stepKey(key, id, 1), most)) return
+  throw tooLarge(
+    `Expected the path to a field and the id of its step to have at most ${most} bytes together, but they have ${bytesOf(stepKey(key, id, 1))}. Shorten the aliases on the way, the ids of list items (see the option identify), or the step's id.`,
   )
 }
 

@@ -1,7 +1,10 @@
 import { isAsyncIterable } from '@graphql-tools/utils'
 import type { ExecutionArgs, ExecutionResult, FieldNode, GraphQLError } from 'graphql'
+import type { DurableError } from '../core/errors.ts'
 import { fieldById, fieldKey, isWithin } from '../core/keys.ts'
+import { bytesOf, fits, MAX_BYTES } from '../core/limits.ts'
 import type { FieldPolicy } from '../core/policy.ts'
+import { tooLarge } from '../core/refusals.ts'
 import type { OutcomeRecord } from '../store/store.ts'
 import { cutToField, operationIn, rootSelections, withoutIncrementalDelivery } from './documents.ts'
 import type { Execution } from './execution.ts'
@@ -63,6 +66,8 @@ export async function executeFieldByField(
   const errors: GraphQLError[] = []
   let extensions: Record<string, unknown> | undefined
   const { phase } = operation
+  const oversized = fields.find(({ scopeKey }) => !fits(fieldKey(scopeKey), MAX_BYTES.key))
+  if (oversized) return { errors: [tooLongAlias(oversized)] }
   for (const field of fields) {
     // The request was answered without waiting for this execution: a background pass goes on from here, and alone.
     if (operation.phase !== phase || operation.isAbandoned) return never()
@@ -74,6 +79,12 @@ export async function executeFieldByField(
     data[field.responseKey] = result.data[field.responseKey]
   }
   return { ...(errors.length > 0 && { errors }), data, ...(extensions && { extensions }) }
+}
+
+/** Refused before anything runs: its response could not be kept. */
+function tooLongAlias({ responseKey }: RootField): DurableError {
+  const expected = `Expected aliases of at most ${MAX_BYTES.key} bytes`
+  return tooLarge(`${expected}, but got one of ${bytesOf(responseKey)}. Make it shorter.`)
 }
 
 async function executeField(

@@ -1,38 +1,48 @@
 import { createHash } from 'node:crypto'
 import { judgeFailure } from '../core/backoff.ts'
-import type { RetryPolicy, Verdict } from '../core/backoff.ts'
+import type { RetryPolicy } from '../core/backoff.ts'
 import type { Timer } from '../core/clock.ts'
 import { encode, encodeThrown, isGraphQLError } from '../core/codec.ts'
-import { toMs } from '../core/duration.ts'
-import { DurableError, StepError } from '../core/errors.ts'
+import { DurableError, RetryAfterError, StepError } from '../core/errors.ts'
 import type { DurableErrorCode } from '../core/errors.ts'
+import { Refusal, show } from '../core/refusals.ts'
+import { readRunOptions } from '../core/step-options.ts'
+import type { RunOverrides } from '../core/step-options.ts'
 import type { OutcomeKind, OutcomeRecord } from '../store/store.ts'
 import type { EventInput, Step, StepAttempt, StepRunOptions } from '../types.ts'
 import { commit, misused } from './call.ts'
 import type { Call } from './call.ts'
-import { sendEvents } from './events.ts'
-import type { Execution } from './execution.ts'
-import { resolveBackoff } from './options.ts'
+import type { Engine } from './engine.ts'
+import { deposit, readEvents } from './events.ts'
 import { surroundings } from './scope.ts'
 
+export function prepareRun(
+  step: Step,
+  fn: (attempt: StepAttempt) => unknown,
+  options: StepRunOptions | undefined,
+): (call: Call) => void {
+  if (typeof fn !== 'function') throw new Refusal(`Expected its second argument to be a function, but got ${show(fn)}.`)
+  const overrides = readRunOptions(options)
+  return (call) => startRun(call, step, 'RUN', fn, overrides)
+}
+
 /** `step.run`: attempts at `fn`, until one succeeds or the last has failed. */
-export function startRun(
+function startRun(
   call: Call,
   step: Step,
   kind: 'RUN' | 'SEND',
   fn: (attempt: StepAttempt) => unknown,
-  options: StepRunOptions | undefined,
+  overrides: RunOverrides,
 ): void {
-  if (typeof fn !== 'function') throw misused(call.id, 'a function as its second argument', typeof fn)
-  const policy = runPolicy(call, options)
+  const policy = runPolicy(call, overrides)
   const stored = call.execution.waits.storedAttempts(call.key)
   const attempt = (number: number): void => {
     runAttempt(call, step, fn, number, policy.timeoutMs, (thrown, value) => {
       if (thrown === null) return commitValue(call, kind, value, number)
-      const verdict = judge(thrown.error, number, policy, call.execution)
-      if (verdict !== 'final') return retryAfter(verdict.retryInMs, number)
-      warnOfFailure(call, thrown.error, number)
-      commit(call, kind, false, encodeThrown(thrown.error), number)
+      const verdict = judge(thrown.error, number, policy, call)
+      if ('retryInMs' in verdict) return retryAfter(verdict.retryInMs, number)
+      warnOfFailure(call, verdict.final, number)
+      commit(call, kind, false, encodeThrown(verdict.final), number)
     })
   }
   const retryAfter = (forMs: number | null, attempts: number): void => {
@@ -62,12 +72,19 @@ function warnOfFailure({ execution, id, key }: Call, cause: unknown, attempts: n
   })
 }
 
-/** A `retryIf` that throws, or a RetryAfterError without a usable time, ends the step with the error it was asked about. */
-function judge(error: unknown, attempt: number, policy: RetryPolicy, { clock }: Execution): Verdict {
+/** A `retryIf` that throws ends the step with the error it was asked about. */
+function judge(
+  error: unknown,
+  attempt: number,
+  policy: RetryPolicy,
+  { id, execution }: Call,
+): { readonly retryInMs: number } | { readonly final: unknown } {
   try {
-    return judgeFailure(error, attempt, policy, clock)
-  } catch {
-    return 'final'
+    const verdict = judgeFailure(error, attempt, policy, execution.clock)
+    return verdict === 'final' ? { final: error } : verdict
+  } catch (cause) {
+    // A RetryAfterError without a usable time.
+    return { final: error instanceof RetryAfterError && cause instanceof Refusal ? misused(id, cause, error) : error }
   }
 }
 
@@ -75,13 +92,13 @@ interface RunPolicy extends RetryPolicy {
   readonly timeoutMs: number | null
 }
 
-function runPolicy({ execution, scope }: Call, options: StepRunOptions = {}): RunPolicy {
+function runPolicy({ execution, scope }: Call, overrides: RunOverrides): RunPolicy {
   const defaults = execution.engine.options
   return {
-    retries: options.retries ?? scope.policy?.retries ?? defaults.retries,
-    backoff: resolveBackoff(options.backoff, defaults.backoff),
-    retryIf: options.retryIf ?? defaults.retryIf,
-    timeoutMs: options.timeout === undefined ? (scope.policy?.timeoutMs ?? null) : toMs(options.timeout, 'timeout'),
+    retries: overrides.retries ?? scope.policy?.retries ?? defaults.retries,
+    backoff: { ...defaults.backoff, ...overrides.backoff },
+    retryIf: overrides.retryIf ?? defaults.retryIf,
+    timeoutMs: overrides.timeoutMs ?? scope.policy?.timeoutMs ?? null,
   }
 }
 
@@ -184,18 +201,23 @@ function stepFailure(id: string, attempts: number, cause: unknown): unknown {
   return new StepError(id, attempts, cause)
 }
 
-/** `step.sendEvent`: a step that sends. */
-export function startSend(call: Call, step: Step, event: EventInput | readonly EventInput[]): void {
-  const events = Array.isArray(event) ? (event as readonly EventInput[]) : [event as EventInput]
-  startRun(
-    call,
-    step,
-    'SEND',
-    async ({ idempotencyKey }) => {
-      // The ids derive from the step, so that sending again after a crash is not another event.
-      const withIds = events.map((each, index) => ({ ...each, id: each.id ?? `evt_${idempotencyKey}_${index}` }))
-      return sendEvents(call.execution.engine, withIds)
-    },
-    undefined,
-  )
+/** `step.sendEvent`: a step that sends. What cannot be sent is refused before it begins. */
+export function prepareSend(
+  { options }: Engine,
+  step: Step,
+  event: EventInput | readonly EventInput[],
+): (call: Call) => void {
+  const events = readEvents(event, options)
+  return (call) =>
+    startRun(
+      call,
+      step,
+      'SEND',
+      async ({ idempotencyKey }) => {
+        // The ids derive from the step, so that sending again after a crash is not another event.
+        const withIds = events.map((each, index) => ({ ...each, id: each.id ?? `evt_${idempotencyKey}_${index}` }))
+        return deposit(call.execution.engine, withIds)
+      },
+      { backoff: {} },
+    )
 }

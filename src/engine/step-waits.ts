@@ -1,37 +1,36 @@
 import { encode, encodeThrown } from '../core/codec.ts'
 import { toMs } from '../core/duration.ts'
-import { messageOf } from '../core/errors.ts'
+import { instantOf, readEventWait } from '../core/step-options.ts'
+import type { EventWait } from '../core/step-options.ts'
 import type { EventRecord, OutcomeRecord } from '../store/store.ts'
 import type { DurableEvent, WaitForEventOptions } from '../types.ts'
-import { commit, misused } from './call.ts'
+import { commit } from './call.ts'
 import type { Call } from './call.ts'
-import { toJson } from './waits.ts'
 
-export function startSleep(call: Call, forMs: number): void {
+export function prepareSleep(duration: number | string): (call: Call) => void {
+  const forMs = toMs(duration)
+  return (call) => startSleep(call, forMs)
+}
+
+export function prepareSleepUntil(date: Date | number | string): (call: Call) => void {
+  const instant = instantOf(date)
+  return (call) => startSleep(call, instant - call.execution.clock.now())
+}
+
+function startSleep(call: Call, forMs: number): void {
   const over = (): void => commit(call, 'SLEEP', true, encode(undefined), 1)
   if (forMs <= 0) return over()
   const { key, scope } = call
   call.execution.waits.add({ key, kind: 'SLEEP', scope, event: null, match: null, forMs, attempts: 0, onOver: over })
 }
 
-export function durationOf(id: string, duration: number | string): number {
-  try {
-    return toMs(duration)
-  } catch (error) {
-    throw misused(id, 'a duration', messageOf(error))
-  }
+export function prepareWaitForEvent(id: string, options: WaitForEventOptions): (call: Call) => void {
+  const wait = readEventWait(id, options)
+  return (call) => startWaitForEvent(call, wait)
 }
 
-export function instantOf(id: string, date: Date | number | string): number {
-  const instant = new Date(date).getTime()
-  if (Number.isNaN(instant)) throw misused(id, 'a valid date', String(date))
-  return instant
-}
-
-export function startWaitForEvent(call: Call, options: WaitForEventOptions): void {
-  const { execution, key, scope, id } = call
-  const { event, match, timeout, signal } = options
-  if (typeof event !== 'string' || event === '') throw misused(id, "the event's name", typeof event)
+function startWaitForEvent(call: Call, { event, match, forMs, signal }: EventWait): void {
+  const { execution, key, scope } = call
   const closed = (): void =>
     commit(call, 'EVENT', false, encodeThrown(new DOMException('The wait was closed.', 'AbortError')), 1)
   if (signal?.aborted) return closed()
@@ -42,14 +41,27 @@ export function startWaitForEvent(call: Call, options: WaitForEventOptions): voi
     kind: 'EVENT',
     scope,
     event,
-    match: match === undefined ? null : toJson(match, `the match of step "${id}"`),
-    forMs: timeout === undefined ? null : durationOf(id, timeout),
+    match,
+    forMs,
     attempts: 0,
     onOver: (found) => {
       signal?.removeEventListener('abort', onAbort)
-      commit(call, 'EVENT', true, encode(found && toEvent(found)), 1, found?.id)
+      commitEvent(call, found)
     },
   })
+}
+
+/** An event that cannot be handed over (another version accepted it, say) is an error for the resolver (I4). */
+function commitEvent(call: Call, found: EventRecord | null): void {
+  let ok = true
+  let body: string
+  try {
+    body = encode(found && toEvent(found), `event "${found?.id}"`)
+  } catch (error) {
+    ok = false
+    body = encodeThrown(error)
+  }
+  commit(call, 'EVENT', ok, body, 1, found?.id)
 }
 
 function toEvent(record: EventRecord): DurableEvent {

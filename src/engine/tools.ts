@@ -2,8 +2,8 @@ import type { Step } from '../types.ts'
 import { call } from './call.ts'
 import type { ToolHost } from './call.ts'
 import type { Scope } from './scope.ts'
-import { readRun, startRun, startSend } from './step-run.ts'
-import { durationOf, instantOf, readEvent, startSleep, startWaitForEvent } from './step-waits.ts'
+import { prepareRun, prepareSend, readRun } from './step-run.ts'
+import { prepareSleep, prepareSleepUntil, prepareWaitForEvent, readEvent } from './step-waits.ts'
 
 /** The tools, bound to a field. */
 export function createStep(host: ToolHost, scope: Scope): Step {
@@ -15,7 +15,7 @@ export function createStep(host: ToolHost, scope: Scope): Step {
         scope,
         id,
         'RUN',
-        (c) => startRun(c, step, 'RUN', fn, options),
+        () => prepareRun(step, fn, options),
         (value, outcome) => readRun(id, value, outcome) as never,
       ),
     sleep: (id, duration) =>
@@ -24,7 +24,7 @@ export function createStep(host: ToolHost, scope: Scope): Step {
         scope,
         id,
         'SLEEP',
-        (c) => startSleep(c, durationOf(id, duration)),
+        () => prepareSleep(duration),
         () => {},
       ),
     sleepUntil: (id, date) =>
@@ -33,7 +33,7 @@ export function createStep(host: ToolHost, scope: Scope): Step {
         scope,
         id,
         'SLEEP',
-        (c) => startSleep(c, instantOf(id, date) - c.execution.clock.now()),
+        () => prepareSleepUntil(date),
         () => {},
       ),
     waitForEvent: (id, options) =>
@@ -42,7 +42,7 @@ export function createStep(host: ToolHost, scope: Scope): Step {
         scope,
         id,
         'EVENT',
-        (c) => startWaitForEvent(c, options),
+        () => prepareWaitForEvent(id, options),
         (value, outcome) => readEvent(value, outcome) as never,
       ),
     sendEvent: (id, event) =>
@@ -51,7 +51,7 @@ export function createStep(host: ToolHost, scope: Scope): Step {
         scope,
         id,
         'SEND',
-        (c) => startSend(c, step, event),
+        () => prepareSend(host.engine, step, event),
         (value, outcome) => readRun(id, value, outcome) as { ids: string[] },
       ),
   }

@@ -1,6 +1,5 @@
 import type { Timer } from '../core/clock.ts'
 import { parseKey } from '../core/keys.ts'
-import { DurableError } from '../core/errors.ts'
 import type { EventQuery, EventRecord, NewWait, WaitKind, WaitRecord } from '../store/store.ts'
 import type { WaitSnapshot } from '../types.ts'
 import type { Execution } from './execution.ts'
@@ -288,24 +287,4 @@ export class Waits {
 function toNewWait(wait: Wait, forMs: number | null): NewWait {
   const { key, kind, event, match, attempts } = wait.spec
   return { key, kind, seq: wait.seq, event, match, forMs, attempts }
-}
-
-/** @throws DurableError DURABLE_NOT_SERIALIZABLE */
-export function toJson(value: unknown, what: string): string {
-  let json: string | undefined
-  try {
-    json = JSON.stringify(value ?? null)
-  } catch (cause) {
-    throw new DurableError(
-      'DURABLE_NOT_SERIALIZABLE',
-      `Expected ${what} to be JSON, but it cannot be written as such.`,
-      {
-        cause,
-      },
-    )
-  }
-  if (json === undefined) {
-    throw new DurableError('DURABLE_NOT_SERIALIZABLE', `Expected ${what} to be JSON, but got a ${typeof value}.`)
-  }
-  return json
 }

@@ -1,0 +1,99 @@
+import { DurableError, messageOf } from './errors.ts'
+import { MAX_JSON_DEPTH } from './limits.ts'
+import { tooLarge } from './refusals.ts'
+
+/*
+ * JSON and nothing else, for what is compared (`match`) and what is compared with it (the data of events). What
+ * `JSON.stringify` drops or changes would decide about something else than was written: `{ order: undefined }` becomes
+ * `{}`, and matches everybody's.
+ */
+
+export interface JsonBound {
+  readonly maxBytes: number
+  /** How the message names it. */
+  readonly name: string
+}
+
+/** @throws DurableError DURABLE_NOT_SERIALIZABLE, naming the place and what is there; DURABLE_TOO_LARGE */
+export function toJson(value: unknown, what: string, bound: JsonBound): string {
+  let json: string
+  try {
+    assertJson(value, { what, bound, path: [], size: 0 })
+    json = JSON.stringify(value)
+  } catch (error) {
+    throw error instanceof DurableError ? error : notJson(what, `an object that cannot be read (${messageOf(error)})`)
+  }
+  assertSize(Buffer.byteLength(json), what, bound)
+  return json
+}
+
+interface Walk {
+  readonly what: string
+  readonly bound: JsonBound
+  readonly path: (string | number)[]
+  /** A lower bound of the bytes so far, so that an object that is shared a million times ends the walk. */
+  size: number
+}
+
+function assertJson(value: unknown, walk: Walk): void {
+  walk.size += typeof value === 'string' ? value.length + 1 : 1
+  if (walk.size > walk.bound.maxBytes) assertSize(walk.size, walk.what, walk.bound)
+  const problem = problemOf(value)
+  if (problem !== null) throw notJson(walk.what, problem, walk.path)
+  if (typeof value !== 'object' || value === null) return
+  if (walk.path.length >= MAX_JSON_DEPTH) {
+    throw notJson(walk.what, `more than ${MAX_JSON_DEPTH} levels, or an object that contains itself`)
+  }
+  if (Array.isArray(value)) for (let at = 0; at < value.length; at++) assertJsonAt(at, value[at], walk)
+  else for (const key of Object.keys(value)) assertJsonAt(key, (value as Record<string, unknown>)[key], walk)
+}
+
+function assertJsonAt(key: string | number, value: unknown, walk: Walk): void {
+  walk.path.push(key)
+  if (typeof key === 'string') walk.size += key.length
+  assertJson(value, walk)
+  walk.path.pop()
+}
+
+function problemOf(value: unknown): string | null {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return null
+    case 'number':
+      return Number.isFinite(value) ? null : String(value)
+    case 'object':
+      return value === null || Array.isArray(value) ? null : objectProblem(value)
+    case 'undefined':
+      return 'undefined, which JSON leaves out'
+    default:
+      return `a ${typeof value}`
+  }
+}
+
+function objectProblem(value: object): string | null {
+  if (value instanceof Date) return 'a Date. Write date.toISOString()'
+  if (!isPlain(value)) return `an instance of ${nameOf(value)}`
+  return Object.getOwnPropertySymbols(value).length > 0 ? 'an object with a symbol for a key' : null
+}
+
+/** Also an object of another realm, whose `Object` is not ours. */
+export function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null
+}
+
+function nameOf(value: object): string {
+  const name: unknown = value.constructor?.name
+  return typeof name === 'string' && name !== '' ? name : 'a class'
+}
+
+function notJson(what: string, problem: string, path: readonly (string | number)[] = []): DurableError {
+  const at = path.length === 0 ? '' : `at "${path.join('.').slice(0, 200)}" `
+  return new DurableError('DURABLE_NOT_SERIALIZABLE', `Expected ${what} to be JSON, but ${at}it has ${problem}.`)
+}
+
+function assertSize(bytes: number, what: string, { maxBytes, name }: JsonBound): void {
+  if (bytes <= maxBytes) return
+  throw tooLarge(`Expected ${what} to have at most ${name} (${maxBytes} bytes), but it has ${bytes} or more.`)
+}
