@@ -3,6 +3,7 @@ import { isAsyncIterable } from '@graphql-tools/utils'
 import { messageOf } from '../src/core/errors.ts'
 import { resuming } from '../src/engine/engine.ts'
 import type { Engine } from '../src/engine/engine.ts'
+import { enterWith } from '../src/engine/enter.ts'
 import type { Host } from '../src/engine/host.ts'
 import type { Operation } from '../src/engine/operation.ts'
 import { outsideOfRequests } from '../src/engine/pump.ts'
@@ -34,17 +35,23 @@ export interface EnvelopHostOptions {
 export function createEnvelopHost(engine: Engine, options: EnvelopHostOptions): Host {
   return {
     name: options.name,
-    ready: options.ready,
+    ready: async () => options.ready(),
     headers: requestHeaders,
     pass: (operation) =>
       outsideOfRequests(() =>
         resuming.run(operation, () => {
           const { enter } = engine.options.context
+          const {
+            clock,
+            options: { warn },
+          } = engine
           const next = async (): Promise<ExecutionResult> => {
             await operation.untilLive()
             return operation.args ? hotPass(options, operation) : coldPass(engine, options, operation)
           }
-          return enter && operation.input ? enter(operation.input.captured, operation.resumed, next) : next()
+          if (!enter || !operation.input) return next()
+          const entering = { enter, captured: operation.input.captured, run: operation.resumed, clock, warn }
+          return enterWith(entering, () => resuming.run(operation, next))
         }),
       ),
   }

@@ -1,4 +1,5 @@
-import { DurableError } from '../src/core/errors.ts'
+import { DurableError, messageOf } from '../src/core/errors.ts'
+import { aBoolean, asked, askedAsync, aText, createWarn } from '../src/engine/user-functions.ts'
 import type { DurableAction, DurableOptions, ListFilter, RunSnapshot, Runs } from '../src/types.ts'
 
 export type AccessOptions<Context> = Pick<DurableOptions<Context>, 'owner' | 'authorize' | 'onWarning'>
@@ -43,33 +44,35 @@ export function isRunId(id: string): boolean {
 
 export function createAccess<Context>(options: AccessOptions<Context>): Access<Context> {
   const { owner, authorize } = options
+  const warn = createWarn(options.onWarning)
 
-  function callerOf(context: Context): string | null {
-    return owner?.(context) ?? null
+  /** Undefined where it cannot be told who that is, which is a refusal of whatever was asked. */
+  function callerOf(context: Context): string | null | undefined {
+    if (!owner) return null
+    try {
+      return asked('owner', () => owner(context), aText) ?? null
+    } catch (error) {
+      warn('It could not be told who asks for a run, which counts as a refusal.', { reason: messageOf(error) })
+      return undefined
+    }
   }
 
+  /** One that throws, or says neither yes nor no, refuses: passed on, its error would tell that there is such a run. */
   async function allows(action: DurableAction, run: RunSnapshot | null, context: Context): Promise<boolean> {
-    return authorize === undefined || (await authorize({ action, run, context })) === true
+    if (!authorize) return true
+    try {
+      return await askedAsync('authorize', () => authorize({ action, run, context }), aBoolean)
+    } catch (error) {
+      warn(`${messageOf(error)} (which counts as a refusal)`, { action, runId: run?.id ?? null, cause: causeOf(error) })
+      return false
+    }
   }
 
   async function canRead(run: RunSnapshot, context: Context): Promise<boolean> {
     // Both are asked, whatever the run and whatever the other says, or an error or the time would tell.
     const caller = callerOf(context)
-    const isAuthorized = await allowsToRead(run, context)
-    return isAuthorized && (owner === undefined || run.owner === null || run.owner === caller)
-  }
-
-  /** An `authorize` that throws refuses: passed on, its error would tell that there is such a run. */
-  async function allowsToRead(run: RunSnapshot, context: Context): Promise<boolean> {
-    try {
-      return await allows('read', run, context)
-    } catch (cause) {
-      warn(options, 'authorize threw when it was asked whether a run may be read, which counts as a refusal.', {
-        runId: run.id,
-        cause,
-      })
-      return false
-    }
+    const isAuthorized = await allows('read', run, context)
+    return isAuthorized && caller !== undefined && (owner === undefined || run.owner === null || run.owner === caller)
   }
 
   async function findRun(runs: Pick<Runs, 'get'>, id: string, context: Context): Promise<RunSnapshot | null> {
@@ -100,7 +103,7 @@ export function createAccess<Context>(options: AccessOptions<Context>): Access<C
       }
       if (owner === undefined) return {}
       const caller = callerOf(context)
-      if (caller !== null) return { owner: caller }
+      if (caller !== null && caller !== undefined) return { owner: caller }
       throw new DurableError(
         'DURABLE_FORBIDDEN',
         'Runs are listed for their owner, and this request has none. Sign in.',
@@ -115,7 +118,11 @@ export function createAccess<Context>(options: AccessOptions<Context>): Access<C
   }
 }
 
-function isOwn(run: RunSnapshot, caller: string | null): boolean {
+function causeOf(error: unknown): unknown {
+  return error instanceof Error ? error.cause : undefined
+}
+
+function isOwn(run: RunSnapshot, caller: string | null | undefined): boolean {
   return run.owner !== null && run.owner === caller
 }
 
@@ -148,9 +155,4 @@ function absentRun(id: string): RunSnapshot {
     endedAt: null,
     note: null,
   }
-}
-
-function warn<Context>(options: AccessOptions<Context>, message: string, details: Record<string, unknown>): void {
-  if (options.onWarning) options.onWarning(message, details)
-  else console.warn(`[graphql-durable] ${message}`, details)
 }

@@ -49,6 +49,9 @@ export function createDurable<Context = any, Captured = unknown>(
   // The functions in the options are called with what they themselves made: the types meet again there.
   const given = options as DurableOptions
   const clock = options.clock ?? systemClock
+  for (const method of ['now', 'setTimeout', 'random', 'randomId'] as const) {
+    if (typeof clock[method] !== 'function') throw new TypeError(`Expected clock to have the method ${method}.`)
+  }
   const engine = new Engine(options.store ?? sqliteStore('durable.db'), resolveOptions(given), clock)
   engine.canRead = createAccess(given).canRead
   const instance = `durable_${clock.randomId()}`

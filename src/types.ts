@@ -145,8 +145,12 @@ export type DurableAction = 'read' | 'list' | 'cancel' | 'retry' | 'send'
 export interface DurableOptions<Context = any, Captured = unknown> {
   /** Default `sqliteStore('durable.db')`. */
   readonly store?: Store
-  /** Whom a run belongs to. Only its owner may see it. Default: knowing the id is what lets a caller read a run. */
+  /**
+   * Whom a run belongs to: a text that is not empty, or null. Only its owner may see it. Default: knowing the id is what
+   * lets a caller read a run. Where it throws, or answers something else, what it was asked for is refused.
+   */
   readonly owner?: (context: Context) => string | null | undefined
+  /** Anything but true refuses; so does an error, with a warning. */
   readonly authorize?: (request: AuthorizeRequest<Context>) => boolean | Promise<boolean>
   readonly context?: ContextOptions<Context, Captured>
   /** How long a request may stay suspended, all waits together, before it is deferred. Default '1s'. */
@@ -191,8 +195,8 @@ export interface AuthorizeRequest<Context> {
 }
 
 export interface ContextOptions<Context, Captured> {
-  /** What of the request's identity the run keeps: plain data, without credentials. */
-  readonly capture?: (context: Context) => Captured
+  /** What of the request's identity the run keeps: plain data, without credentials. Called at once, so not asynchronous. */
+  readonly capture?: (context: Context) => Captured extends PromiseLike<unknown> ? never : Captured
   /** Request headers kept for the synthetic Request. None by default. */
   readonly headers?: readonly string[]
   /** Given to the server's context pipeline, and assigned again after it. */
@@ -201,7 +205,10 @@ export interface ContextOptions<Context, Captured> {
   readonly request?: (captured: Captured, run: ResumedRun) => RequestInit
   /** The whole context, instead of the server's pipeline. */
   readonly create?: (captured: Captured, run: ResumedRun) => Context | Promise<Context>
-  /** Runs around a background pass: your own AsyncLocalStorage. */
+  /**
+   * Runs around a background pass: your own AsyncLocalStorage. It calls `next` once, within ten seconds, and returns
+   * what that gives.
+   */
   readonly enter?: <T>(captured: Captured, run: ResumedRun, next: () => T) => T
 }
 

@@ -9,6 +9,7 @@ import { decodeResult } from './result.ts'
 import type { StoredResult } from './result.ts'
 import { mayBeKeyed } from './serial.ts'
 import { toSnapshot, toSummary } from './snapshot.ts'
+import { UserFunctionError } from './user-functions.ts'
 
 const HEADERS = ['idempotency-key'] as const
 /** What the IETF draft's header may hold at most here. */
@@ -36,8 +37,19 @@ function parseIdempotencyKey(header: string): string {
  */
 export function idempotencyKeyOf({ engine, host, context, args }: Operation): string | null {
   if (!args) return null
-  const { idempotencyKey } = engine.options
-  if (idempotencyKey) return mayBeKeyed(args) ? (idempotencyKey(context) ?? null) : null
+  const { idempotencyKey, warn } = engine.options
+  if (idempotencyKey) {
+    try {
+      return mayBeKeyed(args) ? idempotencyKey(context) : null
+    } catch (error) {
+      if (!(error instanceof UserFunctionError)) throw error
+      warn('An operation was refused, since its idempotency key could not be told.', {
+        reason: error.message,
+        cause: error.cause,
+      })
+      throw error.forClients
+    }
+  }
   // Most requests have none, and are not looked at any further (I8).
   const header = host.headers(context, HEADERS)[HEADERS[0]]
   return header === undefined || !mayBeKeyed(args) ? null : parseIdempotencyKey(header)

@@ -1,4 +1,5 @@
-import type { ExecutionArgs, ExecutionResult, GraphQLError } from 'graphql'
+import { GraphQLError } from 'graphql'
+import type { ExecutionArgs, ExecutionResult } from 'graphql'
 import type { Timer } from '../core/clock.ts'
 import { DurableError, messageOf } from '../core/errors.ts'
 import { isNestedIn, isWithin } from '../core/keys.ts'
@@ -21,6 +22,7 @@ import { encodeResult, statusOf } from './result.ts'
 import { captureRequest, idempotencyOf } from './run-input.ts'
 import type { RunInput } from './run-input.ts'
 import type { Scope } from './scope.ts'
+import { UserFunctionError } from './user-functions.ts'
 
 /**
  * One operation in this process, through all of its passes.
@@ -100,6 +102,8 @@ export class Operation implements ExecutionOwner {
   #heldUntil = 0
   #resumeFailures = 0
   #failedWith: DurableError | null = null
+  /** Why the request may not become a run. */
+  #refused: GraphQLError | null = null
   /** The request was answered because a commit did not come back; the run goes on if it does. */
   #isStalled = false
   #shadow: Shadow | null = null
@@ -142,7 +146,7 @@ export class Operation implements ExecutionOwner {
   }
 
   get deferring(): boolean {
-    return this.deferred.length > 0 || this.#failedWith !== null
+    return this.deferred.length > 0 || this.#failedWith !== null || this.#refused !== null
   }
 
   /** Set where the run ended while the request was open, and there is nothing to follow. */
@@ -190,12 +194,13 @@ export class Operation implements ExecutionOwner {
     this.#idempotencyKey = key
     return new Promise((resolve, reject) => {
       const execution = this.execution()
+      if (!execution) return reject(this.#refused ?? unavailable(null))
       const fingerprint = this.#idempotency?.fingerprint ?? ''
       this.#onAbandonedEarly = (why) => {
         if (why.kind === 'joins') resolve({ fingerprint, conflict: why.conflict })
         else reject(why.kind === 'failed' ? why.error : unavailable(null))
       }
-      void execution?.committed().then(() => {
+      void execution.committed().then(() => {
         this.#onAbandonedEarly = null
         resolve({ fingerprint, conflict: null })
       })
@@ -211,9 +216,21 @@ export class Operation implements ExecutionOwner {
 
   /** The run's execution; the first tool call makes it. */
   execution(): Execution | null {
-    if (this.#execution || this.phase === 'over' || !this.args) return this.#execution
-    if (this.engine.closing) return this.#refuse()
-    this.#captureRequest(this.args)
+    if (this.#execution || this.phase === 'over' || !this.args || this.#refused) return this.#execution
+    if (this.engine.closing) {
+      return this.#refuse(new DurableError('DURABLE_STORE_UNAVAILABLE', 'The server is shutting down. Try again.'))
+    }
+    try {
+      this.#captureRequest(this.args)
+    } catch (error) {
+      if (!(error instanceof UserFunctionError)) throw error
+      this.engine.options.warn('An operation was refused, since what its run is to keep could not be told.', {
+        operationName: this.args.operationName ?? null,
+        reason: error.message,
+        cause: error.cause,
+      })
+      return this.#refuse(error.forClients)
+    }
     const beganAt = this.engine.storeNow()
     const timeoutMs = this.engine.options.timeoutMs
     this.#execution = new Execution(this.engine, {
@@ -250,10 +267,9 @@ export class Operation implements ExecutionOwner {
     }
   }
 
-  /** The process is being closed: the request gets an error, and no tool's promise tells (I12). */
-  #refuse(): null {
-    if (this.#failedWith) return null
-    this.#failedWith = new DurableError('DURABLE_STORE_UNAVAILABLE', 'The server is shutting down. Try again.')
+  /** There can be no run: the request gets an error, and no tool's promise tells (I12). */
+  #refuse(error: GraphQLError): null {
+    this.#refused = error
     // Later: the field that called the tool is not known to be pending before its resolver has returned.
     this.#deferAfter = this.engine.clock.setTimeout(() => {
       for (const field of this.pendingFields) this.#deferField(field)
@@ -305,8 +321,9 @@ export class Operation implements ExecutionOwner {
 
   /** The entry of a field that is pending. */
   deferral(path: readonly (string | number)[]): GraphQLError {
-    const error =
-      this.#failedWith === null
+    const error = this.#refused
+      ? new GraphQLError(this.#refused.message, { path, extensions: this.#refused.extensions })
+      : this.#failedWith === null
         ? new DurableError('DURABLE_DEFERRED', `"${path.join('.')}" is still running. Follow the run by its id.`, {
             path,
             extensions: { runId: this.#joined?.runId ?? this.#execution?.runId },

@@ -2,6 +2,17 @@ import { DEFAULT_BACKOFF, retryByDefault } from '../core/backoff.ts'
 import type { Backoff, RetryPolicy } from '../core/backoff.ts'
 import { toMs } from '../core/duration.ts'
 import type { BackoffOptions, ContextOptions, DurableOptions } from '../types.ts'
+import {
+  anObject,
+  anything,
+  asked,
+  assertFunctions,
+  aText,
+  checked,
+  createWarn,
+  guardedIdentify,
+} from './user-functions.ts'
+import type { Warn } from './user-functions.ts'
 
 /** The options with every default filled in and every duration in milliseconds. */
 export interface EngineOptions extends RetryPolicy {
@@ -23,13 +34,27 @@ export interface EngineOptions extends RetryPolicy {
   readonly hotTtlMs: number
   readonly path: string | null
   readonly identify: NonNullable<DurableOptions['identify']>
-  readonly owner: DurableOptions['owner']
-  readonly idempotencyKey: DurableOptions['idempotencyKey']
+  /** Throws a UserFunctionError where the user's function does, or answers what is no owner. */
+  readonly owner: ((context: unknown) => string | null) | null
+  /** As `owner`. */
+  readonly idempotencyKey: ((context: unknown) => string | null) | null
+  /** What they answer has been checked, but for `enter`, which is `enterWith`'s to call. */
   readonly context: ContextOptions<unknown, unknown>
-  readonly warn: (message: string, details: Readonly<Record<string, unknown>>) => void
+  readonly warn: Warn
 }
 
 export function resolveOptions(options: DurableOptions): EngineOptions {
+  const { owner, authorize, idempotencyKey, retryIf, identify, onWarning } = options
+  const { capture, restore, request, create, enter } = options.context ?? {}
+  assertFunctions({ owner, authorize, idempotencyKey, retryIf, identify, onWarning })
+  assertFunctions({
+    'context.capture': capture,
+    'context.restore': restore,
+    'context.request': request,
+    'context.create': create,
+    'context.enter': enter,
+  })
+  const warn = createWarn(onWarning)
   const worker = options.worker === false ? null : (options.worker ?? {})
   return {
     holdMs: toMs(options.hold ?? '1s', 'hold'),
@@ -37,7 +62,7 @@ export function resolveOptions(options: DurableOptions): EngineOptions {
     maxHoldMs: toMs(options.maxHold ?? '5m', 'maxHold'),
     retries: count(options.retries ?? 3, 'retries'),
     backoff: resolveBackoff(options.backoff, DEFAULT_BACKOFF),
-    retryIf: options.retryIf ?? retryByDefault,
+    retryIf: retryIf ?? retryByDefault,
     timeoutMs: options.timeout === undefined ? null : toMs(options.timeout, 'timeout'),
     version: options.version ?? null,
     retentionMs: toMs(options.retention ?? '7d', 'retention'),
@@ -52,25 +77,26 @@ export function resolveOptions(options: DurableOptions): EngineOptions {
     hotRuns: count(options.hot?.runs ?? 10_000, 'hot.runs'),
     hotTtlMs: toMs(options.hot?.ttl ?? '1m', 'hot.ttl'),
     path: options.path === undefined ? '/graphql/runs' : options.path,
-    identify: options.identify ?? identityOf,
-    owner: options.owner,
-    idempotencyKey: options.idempotencyKey,
-    // The context functions are typed against each other in DurableOptions; the engine only passes values through.
-    context: (options.context ?? {}) as ContextOptions<unknown, unknown>,
-    warn: warnWith(options.onWarning ?? ((message, details) => console.warn(`[graphql-durable] ${message}`, details))),
+    identify: identify ? guardedIdentify(identify, warn) : identityOf,
+    owner: owner ? (context) => asked('owner', () => owner(context), aText) ?? null : null,
+    idempotencyKey: idempotencyKey
+      ? (context) => asked('idempotencyKey', () => idempotencyKey(context), aText) ?? null
+      : null,
+    // They are typed against each other in DurableOptions; the engine only passes values through.
+    context: guardedContext((options.context ?? {}) as ContextOptions<unknown, unknown>),
+    warn,
   }
 }
 
-/** A logger that throws must not break what it was told about. */
-function warnWith(warn: EngineOptions['warn']): EngineOptions['warn'] {
-  const onThrown = (error: unknown): void => console.warn('[graphql-durable] onWarning threw.', error)
-  return (message, details) => {
-    try {
-      const said: unknown = warn(message, details) // an async function is a logger as well
-      if (said instanceof Promise) said.catch(onThrown)
-    } catch (error) {
-      onThrown(error)
-    }
+/** What the functions of a pass throw is its refusal as it is. */
+function guardedContext(options: ContextOptions<unknown, unknown>): ContextOptions<unknown, unknown> {
+  const { capture, restore, request, create } = options
+  return {
+    ...options,
+    ...(capture && { capture: (context) => asked('context.capture', () => capture(context), anything) }),
+    ...(restore && { restore: async (...run) => checked('context.restore', await restore(...run), anObject) }),
+    ...(request && { request: (...run) => checked('context.request', request(...run), anObject) }),
+    ...(create && { create: async (...run) => checked('context.create', await create(...run), anObject) }),
   }
 }
 

@@ -27,6 +27,7 @@ export interface CapturedRequest {
  * Of a request, what its run will need when the request is gone.
  *
  * @throws DurableError DURABLE_NOT_SERIALIZABLE, DURABLE_TOO_LARGE
+ * @throws UserFunctionError where `owner` or `context.capture` did not answer
  */
 export function captureRequest(host: Host, options: EngineOptions, args: ExecutionArgs): CapturedRequest {
   const { context, inputBytes } = options
@@ -54,8 +55,6 @@ const CONTENT_TOO_LARGE = 413
 
 function ownerOf({ owner }: EngineOptions, context: unknown): string | null {
   const found = owner?.(context) ?? null
-  // Nobody in particular is null: all who have no name would have each other's runs otherwise (I9).
-  if (found === '') throw new TypeError("Expected owner to give a user's id, or null where there is none, but got ''.")
   if (found !== null) assertWithin(found, MAX_BYTES.owner, 'what the option owner gives')
   return found
 }

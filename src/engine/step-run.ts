@@ -3,7 +3,7 @@ import { judgeFailure } from '../core/backoff.ts'
 import type { RetryPolicy } from '../core/backoff.ts'
 import type { Timer } from '../core/clock.ts'
 import { encode, encodeThrown, isGraphQLError } from '../core/codec.ts'
-import { DurableError, RetryAfterError, StepError } from '../core/errors.ts'
+import { DurableError, messageOf, RetryAfterError, StepError } from '../core/errors.ts'
 import type { DurableErrorCode } from '../core/errors.ts'
 import { Refusal, show } from '../core/refusals.ts'
 import { readRunOptions } from '../core/step-options.ts'
@@ -15,6 +15,7 @@ import type { Call } from './call.ts'
 import type { Engine } from './engine.ts'
 import { deposit, readEvents } from './events.ts'
 import { surroundings } from './scope.ts'
+import { aBoolean, asked } from './user-functions.ts'
 
 export function prepareRun(
   step: Step,
@@ -72,19 +73,26 @@ function warnOfFailure({ execution, id, key }: Call, cause: unknown, attempts: n
   })
 }
 
-/** A `retryIf` that throws ends the step with the error it was asked about. */
+/** A `retryIf` that throws, or says neither yes nor no, ends the step with the error it was asked about. */
 function judge(
   error: unknown,
   attempt: number,
   policy: RetryPolicy,
-  { id, execution }: Call,
+  { id, key, execution }: Call,
 ): { readonly retryInMs: number } | { readonly final: unknown } {
+  const retryIf = (thrown: unknown): boolean => asked('retryIf', () => policy.retryIf(thrown), aBoolean)
   try {
-    const verdict = judgeFailure(error, attempt, policy, execution.clock)
+    const verdict = judgeFailure(error, attempt, { ...policy, retryIf }, execution.clock)
     return verdict === 'final' ? { final: error } : verdict
   } catch (cause) {
     // A RetryAfterError without a usable time.
-    return { final: error instanceof RetryAfterError && cause instanceof Refusal ? misused(id, cause, error) : error }
+    if (error instanceof RetryAfterError && cause instanceof Refusal) return { final: misused(id, cause, error) }
+    execution.engine.options.warn('A step is not tried again, since it could not be told whether it should be.', {
+      runId: execution.runId,
+      step: key,
+      reason: messageOf(cause),
+    })
+    return { final: error }
   }
 }
 

@@ -120,16 +120,62 @@ describe('what may not be seen looks like what does not exist (I9)', () => {
     )
   })
 
-  it('also when owner throws: it is asked in either case', async () => {
-    const access = createAccess<Context>({
-      owner: () => {
+  it.each([
+    [
+      'throws',
+      () => {
         throw new Error('no session')
       },
-    })
-    for (const id of [bobs.id, nobodys.id, absent]) {
-      await expect(access.findRun(stubDurable([bobs, nobodys]).runs, id, ada)).rejects.toThrow('no session')
-    }
-  })
+    ],
+    ['answers a promise', (() => Promise.resolve('bob')) as never],
+    ['answers a promise that rejects', (() => Promise.reject(new Error('no session'))) as never],
+    ['answers a number', (() => 7) as never],
+    ['answers an empty text', () => ''],
+  ] satisfies [string, () => never | string][])(
+    'also when owner %s: that refuses, in either case',
+    async (_what, ownerOf) => {
+      const onWarning = vi.fn()
+      const access = createAccess<Context>({ owner: ownerOf, onWarning })
+      const { runs } = stubDurable([bobs, nobodys])
+      for (const id of [bobs.id, nobodys.id, absent]) {
+        expect(await access.findRun(runs, id, ada)).toBeNull()
+        await expect(access.findRunToCancel(runs, id, ada)).rejects.toMatchObject({ code: 'DURABLE_FORBIDDEN' })
+      }
+      await expect(access.listScope(ada)).rejects.toMatchObject({ code: 'DURABLE_FORBIDDEN' })
+      expect(onWarning).toHaveBeenCalledWith(expect.any(String), { reason: expect.stringContaining('owner') })
+    },
+  )
+
+  it.each([
+    [
+      'throws',
+      () => {
+        throw new Error('secret')
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('secret'))],
+    ['answers a truthy thing', (() => 'yes') as never],
+    ['answers nothing', (() => {}) as never],
+  ] satisfies [string, () => never | Promise<boolean>][])(
+    'authorize that %s refuses whatever it is asked, with a warning',
+    async (_what, authorize) => {
+      const onWarning = vi.fn()
+      const access = createAccess<Context>({ authorize, onWarning })
+      const { runs } = stubDurable([bobs])
+      expect(await access.findRun(runs, bobs.id, ada)).toBeNull()
+      for (const refused of [
+        access.findRunToCancel(runs, bobs.id, ada),
+        access.listScope(ada),
+        access.assertMaySend(ada),
+      ]) {
+        await expect(refused).rejects.toMatchObject({
+          code: 'DURABLE_FORBIDDEN',
+          message: expect.not.stringContaining('secret'),
+        })
+      }
+      expect(onWarning).toHaveBeenCalledTimes(4)
+    },
+  )
 
   it.each(['', 'run_', '7', 'run_a b', 'run_\u0000', `run_${'a'.repeat(65)}`, "run_a'; --", 'run_a\n'])(
     'and %j is not looked for at all',

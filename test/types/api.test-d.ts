@@ -63,4 +63,29 @@ describe('types of the public API', () => {
     // @ts-expect-error there is no such option
     useDurable({ holdd: '2s' })
   })
+
+  it('refuses functions of the options that answer what they may not', () => {
+    // @ts-expect-error an owner is a text
+    createDurable({ owner: () => 7 })
+    // @ts-expect-error it is not awaited
+    createDurable({ owner: async () => 'ada' })
+    // @ts-expect-error it is not awaited
+    createDurable({ idempotencyKey: async () => 'key' })
+    // @ts-expect-error true or false
+    createDurable({ authorize: () => 'yes' })
+    // @ts-expect-error it is not awaited
+    createDurable({ retryIf: async () => true })
+    // @ts-expect-error it is not awaited
+    createDurable({ context: { capture: async () => ({ userId: '7' }) } })
+    // @ts-expect-error it is not awaited
+    createDurable({ context: { request: async () => ({ headers: {} }) } })
+    // @ts-expect-error a context is an object
+    createDurable({ context: { restore: () => 'ada' } })
+    // @ts-expect-error it returns what `next` gave
+    createDurable({ context: { enter: (_captured, _run, next) => void next() } })
+    // @ts-expect-error an identity is a text or a number
+    createDurable({ identify: () => ({ id: 7 }) })
+    // @ts-expect-error true or false
+    void step.run('a', () => 1, { retryIf: async () => true })
+  })
 })

@@ -1,5 +1,5 @@
+import { callHook } from '../commit-hook.ts'
 import type { Conflict, EventRecord, OutcomeRecord, RunRecord, StoreHint, WaitRecord } from '../store.ts'
-import { StoreError } from '../store.ts'
 import type { Hints } from '../hints.ts'
 import type { Caller } from './session.ts'
 
@@ -62,23 +62,15 @@ export function transact<T>(caller: Caller, what: string, body: (tx: Transaction
   let value: T
   try {
     value = body(tx)
-    callHook(database, 'before', what)
+    callHook(database.onCommit, 'before', what)
     caller.assertNotCrashed()
   } catch (error) {
     for (const undo of undos.toReversed()) undo()
     throw error
   }
   database.hints.emit(hints, processId)
-  callHook(database, 'after', what)
+  callHook(database.onCommit, 'after', what)
   return value
-}
-
-function callHook(database: Database, phase: 'before' | 'after', what: string): void {
-  try {
-    database.onCommit?.(phase, what)
-  } catch (cause) {
-    throw new StoreError('transient', `onCommit threw ${phase} the commit of "${what}".`, { cause })
-  }
 }
 
 function restorer(entry: RunEntry): () => void {

@@ -1,3 +1,4 @@
+import { callHook } from '../commit-hook.ts'
 import type { PoolConfig } from 'pg'
 import type { ConnectOptions, SuspectPolicy } from '../store.ts'
 import { NO_SUSPECTS, StoreError } from '../store.ts'
@@ -99,9 +100,9 @@ export async function openSession(options: SessionOptions): Promise<PostgresSess
     hints,
     time: async () => (await caller.general.query(THE_TIME))[0]?.at ?? 0,
     async send(what, write) {
-      callHook('before', what)
+      callHook(onCommit, 'before', what)
       const value = await write()
-      callHook('after', what)
+      callHook(onCommit, 'after', what)
       return value
     },
     isTimeForOrphans() {
@@ -113,14 +114,6 @@ export async function openSession(options: SessionOptions): Promise<PostgresSess
   }
   const lanes = [caller.writer, caller.claims, caller.general]
   let state: State = 'open'
-
-  function callHook(phase: 'before' | 'after', what: string): void {
-    try {
-      onCommit?.(phase, what)
-    } catch (cause) {
-      throw new StoreError('transient', `onCommit threw ${phase} the commit of "${what}".`, { cause })
-    }
-  }
 
   async function call<T>(transition: () => Promise<T>): Promise<T> {
     if (state === 'closed') {

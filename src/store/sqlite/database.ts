@@ -1,6 +1,6 @@
 import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite'
+import { callHook } from '../commit-hook.ts'
 import type { StoreHint } from '../store.ts'
-import { StoreError } from '../store.ts'
 import { toStoreError } from './errors.ts'
 import { retryWhileBusy } from './retry.ts'
 import * as schema from './sql/schema.ts'
@@ -110,11 +110,7 @@ export class Database {
   }
 
   #callHook(phase: 'before' | 'after', what: string): void {
-    try {
-      this.#options.onCommit?.(phase, what)
-    } catch (cause) {
-      throw new StoreError('transient', `onCommit threw ${phase} the commit of "${what}".`, { cause })
-    }
+    callHook(this.#options.onCommit, phase, what)
   }
 }
 
