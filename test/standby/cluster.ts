@@ -1,10 +1,18 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chownSync, cpSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { Client } from 'pg'
 import { freePort, query, sleep, startPostgres } from '../support/postgres.ts'
+
+/** The primary has to be one that a test may kill, and whose processes it can see: on this machine, on Linux. */
+export const reason =
+  process.platform !== 'linux'
+    ? 'it takes the processes of a server from /proc'
+    : process.env['DATABASE_URL'] !== undefined
+      ? 'DATABASE_URL names a server, and this test has to kill its own'
+      : null
 
 /** A primary, and a standby that has every commit before it is answered, or, asynchronous, a moment later. */
 export interface Cluster {
@@ -15,6 +23,9 @@ export interface Cluster {
   cutReplication(): Promise<void>
   /** What a power failure of its host does: the primary and all of its processes are gone at once. */
   killPrimary(): Promise<void>
+  /** What a hung disk or a paused machine does: the primary and all of its processes stand still, and refuse nothing. */
+  freezePrimary(): void
+  thawPrimary(): void
   promote(): Promise<void>
   dispose(): Promise<void>
 }
@@ -65,13 +76,21 @@ export async function startCluster({ synchronous }: { readonly synchronous: bool
       await until(async () => (await query(standbyUrl, 'select pid from pg_stat_wal_receiver')).length === 0)
     },
     async killPrimary() {
-      const children = execFileSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' })
-      for (const each of [pid, ...children.trim().split(/\s+/).map(Number)]) kill(each)
+      for (const each of processesOf(pid)) signal(each, 'SIGKILL')
+    },
+    freezePrimary() {
+      for (const each of processesOf(pid)) signal(each, 'SIGSTOP')
+      // Those that it forked while the list was made.
+      for (const each of processesOf(pid)) signal(each, 'SIGSTOP')
+    },
+    thawPrimary() {
+      for (const each of processesOf(pid).toReversed()) signal(each, 'SIGCONT')
     },
     async promote() {
       await query(standbyUrl, 'select pg_promote()')
     },
     async dispose() {
+      for (const each of processesOf(pid)) signal(each, 'SIGCONT')
       await end(standby)
       // It was killed, perhaps, and then there is nothing to stop.
       await primary.dispose().catch(() => rmSync(dirname(data), { recursive: true, force: true }))
@@ -102,11 +121,17 @@ function giveToNobody(path: string): void {
   }
 }
 
-function kill(pid: number): void {
+/** A server's own process first, then those that it has forked. */
+function processesOf(server: number): number[] {
+  const { stdout } = spawnSync('ps', ['-o', 'pid=', '--ppid', String(server)], { encoding: 'utf8' })
+  return [server, ...stdout.trim().split(/\s+/).filter(Boolean).map(Number)]
+}
+
+function signal(pid: number, name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void {
   try {
-    process.kill(pid, 'SIGKILL')
+    process.kill(pid, name)
   } catch {
-    // It has ended with its parent.
+    // It has ended, perhaps with its parent.
   }
 }
 

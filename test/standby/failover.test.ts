@@ -1,28 +1,10 @@
-import { createSchema, createYoga } from 'graphql-yoga'
 import { afterEach, describe, expect, it } from 'vitest'
-import { useDurable } from '../../plugins/yoga.ts'
-import { durableTypeDefs } from '../../schema/index.ts'
-import { createDurable } from '../../src/index.ts'
-import type { Durable, DurableContext } from '../../src/index.ts'
-import { postgresStore } from '../../src/postgres.ts'
+import type { Durable } from '../../src/index.ts'
 import { query, sleep } from '../support/postgres.ts'
-import { type Cluster, startCluster } from './cluster.ts'
+import { type Cluster, reason, startCluster } from './cluster.ts'
+import { type Answer, serve } from './orders.ts'
 
-/** The primary has to be one that the test may kill, and whose processes it can see: on this machine, on Linux. */
-const reason =
-  process.platform !== 'linux'
-    ? 'it takes the processes of a server from /proc'
-    : process.env['DATABASE_URL'] !== undefined
-      ? 'DATABASE_URL names a server, and this test has to kill its own'
-      : null
-
-const STEPS = ['reserve', 'charge', 'ship'] as const
 const CLIENTS = 6
-
-interface Answer {
-  readonly data?: { readonly order?: string | null } | null
-  readonly errors?: readonly unknown[]
-}
 
 interface Failover {
   /** Orders that a client was told of, by a result or by a run to follow. */
@@ -55,7 +37,11 @@ describe.skipIf(reason !== null)(`a primary that dies${reason === null ? '' : ` 
       if (released.has(call)) repeated.push(call)
       await sleep(15)
     }
-    const servers = [0, 1].map(() => serve(standing.connectionString, work, (call) => released.add(call)))
+    const servers = [0, 1].map(() => {
+      const server = serve(standing.connectionString, work, (call) => released.add(call))
+      durables.push(server.durable)
+      return server.order
+    })
     const acknowledged = new Set<number>()
     let sent = 0
     let open = true
@@ -97,43 +83,6 @@ describe.skipIf(reason !== null)(`a primary that dies${reason === null ? '' : ` 
     const ended = new Set(results.map(({ body }) => (JSON.parse(body) as { result: Answer }).result.data?.order))
     const lost = [...acknowledged].filter((n) => !ended.has(`order ${n}`))
     return { acknowledged: acknowledged.size, lost, repeated, runs: results.length, sent }
-  }
-
-  function serve(
-    connectionString: string,
-    work: (call: string) => Promise<void>,
-    onReleased: (call: string) => void,
-  ): (n: number) => Promise<{ status: number; body: Answer }> {
-    const durable = createDurable({
-      store: postgresStore({ connectionString }),
-      deferAfter: '1s',
-      worker: { pollInterval: '200ms', lease: '5s' },
-      onWarning: () => {},
-    })
-    durables.push(durable)
-    const schema = createSchema<DurableContext>({
-      typeDefs: [durableTypeDefs, 'type Query { ok: Boolean } type Mutation { order(n: Int!): String }'],
-      resolvers: {
-        Mutation: {
-          order: async (_root, { n }: { n: number }, { step }) => {
-            for (const name of STEPS) {
-              await step.run(name, () => work(`${n} ${name}`))
-              onReleased(`${n} ${name}`)
-            }
-            return `order ${n}`
-          },
-        },
-      },
-    })
-    const yoga = createYoga({ schema, plugins: [useDurable(durable)], logging: false })
-    return async (n) => {
-      const response = await yoga.fetch('http://localhost/graphql', {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', 'idempotency-key': `order-${n}` },
-        body: JSON.stringify({ query: 'mutation Order($n: Int!) { order(n: $n) }', variables: { n } }),
-      })
-      return { status: response.status, body: (await response.json()) as Answer }
-    }
   }
 
   it('takes nothing with it that was acknowledged, where its standby is synchronous (I1, I2, I4)', async () => {

@@ -17,6 +17,8 @@ import { toRunRecord } from './sql/rows.ts'
 
 /** A part whose run another transaction has just made is looked at in a new statement; once is enough by itself. */
 const LOOKS = 3
+/** Commits take milliseconds. */
+const LOOK_AROUND_MS = 3_000
 
 export async function commit(caller: Caller, batch: readonly RunCommit[]): Promise<CommitReceipt> {
   const accepted = new Map<string, { readonly signalled: boolean }>()
@@ -27,7 +29,7 @@ export async function commit(caller: Caller, batch: readonly RunCommit[]): Promi
   let at = 0
   let parts = batch
   for (let look = 0; look < LOOKS && parts.length > 0; look++) {
-    const rows = await writeParts(caller, parts)
+    const rows = await lookingAround(caller, () => writeParts(caller, parts))
     at = rows[0]?.at ?? at
     for (const { id, accepted: isAccepted, signalled, conflictId, fingerprint } of rows) {
       if (isAccepted) accepted.set(id, { signalled })
@@ -38,6 +40,16 @@ export async function commit(caller: Caller, batch: readonly RunCommit[]): Promi
   }
   hintAt(caller, batch, accepted)
   return { at, accepted, conflicts }
+}
+
+/** An old primary answers beats and reads, and never a commit that its standby, which has left it, would have to confirm. */
+async function lookingAround<T>({ destination }: Caller, write: () => Promise<T>): Promise<T> {
+  const timer = setTimeout(() => void destination.look().catch(() => {}), LOOK_AROUND_MS)
+  try {
+    return await write()
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 function writeParts(caller: Caller, parts: readonly RunCommit[]): Promise<sql.CommitRow[]> {

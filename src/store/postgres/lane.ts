@@ -1,12 +1,16 @@
-import { Pool, type PoolClient, type PoolConfig, type QueryResultRow, types } from 'pg'
+import { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { Pool, type PoolClient, type QueryResultRow, types } from 'pg'
 import { toStoreError } from './errors.ts'
+import type { Destination } from './hosts.ts'
 import { inSchema, type Statement } from './sql/statement.ts'
+import type { Place } from './sql/timeline.ts'
 import { fromText, toText } from './text.ts'
 
 export interface LaneOptions {
   /** For the server's list of connections, and for its log. */
   readonly name: string
-  readonly config: PoolConfig
+  readonly destination: Destination
   readonly schema: string
   readonly size: number
   /** An answer that takes longer is not waited for: the connection is given up. */
@@ -41,12 +45,16 @@ const KEEP_ALIVE_AFTER_MS = 5_000
 export class Lane implements Connection {
   readonly #options: LaneOptions
   readonly #pool: Pool
-  readonly #clients = new Set<PoolClient>()
+  /** Those that are being made as well: they may lead nowhere. */
+  readonly #sockets = new Set<Duplex>()
+  readonly #places = new Map<PoolClient, Place | null>()
+  readonly #unlisten: () => void
   #ended: Promise<void> | null = null
 
   constructor(options: LaneOptions) {
     this.#options = options
-    const { config, name, size, timeoutMs } = options
+    const { name, size, timeoutMs } = options
+    const { config, timelines } = options.destination
     this.#pool = new Pool({
       ...config,
       application_name: `graphql-durable ${name}`,
@@ -62,11 +70,13 @@ export class Lane implements Connection {
       maxLifetimeSeconds: 0,
       allowExitOnIdle: false,
       types: { getTypeParser },
+      stream: () => this.#track(config.stream?.() ?? new Socket()), // the latter is the driver's own default
       // oxlint-disable-next-line promise/no-callback-in-promise -- the driver's hook knows no promises
       verify: (client, done) => void this.#prepare(client).then(() => done(), done),
     })
     this.#pool.on('error', () => options.onLost?.())
-    this.#pool.on('remove', (client) => this.#clients.delete(client))
+    this.#pool.on('remove', (client) => this.#places.delete(client))
+    this.#unlisten = timelines.onRaised(() => this.#cutStale())
   }
 
   async query<P extends readonly unknown[], Row>(statement: Statement<P, Row>, ...params: P): Promise<Row[]> {
@@ -93,21 +103,45 @@ export class Lane implements Connection {
 
   /** Lets what is under way come to its end, and closes the connections. */
   end(): Promise<void> {
+    this.#unlisten()
     this.#ended ??= this.#pool.end()
     return this.#ended
   }
 
-  /** What a kill does to the connections: they are cut. */
+  /** Cuts every connection: whoever waits for an answer gets a transient error, and the next call connects anew. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  /** What a kill does. */
   destroy(): void {
-    for (const client of this.#clients) streamOf(client).destroy()
+    this.cut()
     void this.end().catch(() => {}) // there is nothing left that could fail
   }
 
+  /** Connections into the past: to a server whose standby has been promoted since. */
+  #cutStale(): void {
+    const { timelines } = this.#options.destination
+    for (const [client, place] of this.#places) {
+      if (timelines.isStale(place)) streamOf(client).destroy()
+    }
+  }
+
+  #track(socket: Duplex): Duplex {
+    this.#sockets.add(socket)
+    socket.once('close', () => this.#sockets.delete(socket))
+    return socket
+  }
+
   async #prepare(client: PoolClient): Promise<void> {
-    this.#clients.add(client)
     // Between checking a connection out and in, the pool does not listen, and an error nobody listens to ends the process.
     client.on('error', () => {})
-    const { configure } = this.#options
+    const { configure, prepares, destination } = this.#options
+    const { timelines } = destination
+    // Behind a pooler the next statement may be answered by another server.
+    const place = prepares ? await timelines.read(client) : null
+    this.#places.set(client, place)
+    timelines.admit(place)
     if (configure !== null) await client.query(configure)
     await this.#options.onConnect?.(client)
   }

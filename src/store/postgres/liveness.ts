@@ -35,17 +35,21 @@ export class Contact {
     return this.#since
   }
 
+  /** Nobody can say what the server, or another in its place, has done meanwhile. */
+  get isLost(): boolean {
+    return this.#lost || (this.#lastAt !== null && performance.now() - this.#lastAt > CONTACT_GAP_MS)
+  }
+
   lose(): void {
     this.#lost = true
   }
 
   /** The server answered, and this was its time. True where contact had been lost. */
   confirm(at: number): boolean {
-    const now = performance.now()
-    const isNew = this.#lost || (this.#lastAt !== null && now - this.#lastAt > CONTACT_GAP_MS)
+    const isNew = this.isLost
     if (isNew) this.#since = at
     this.#lost = false
-    this.#lastAt = now
+    this.#lastAt = performance.now()
     return isNew
   }
 }
@@ -82,7 +86,19 @@ export async function unregister(caller: Caller): Promise<void> {
   )
 }
 
+/** What a process with a lock may rely on after a beat: its lock may be gone in the next moment, and it would not know. */
+export function goodForMs(leaseMs: number): number {
+  return Math.min(leaseMs, LOCK_GRACE_MS)
+}
+
 export async function beat(caller: Caller): Promise<BeatReceipt> {
+  const { silence, contact, destination } = caller
+  // Whoever was away itself, a frozen process say, has to look for itself whether the server is still the one.
+  if (contact.isLost) await destination.look().catch(() => {}) // the beat will say it
+  return silence.broken(() => beatNow(caller))
+}
+
+async function beatNow(caller: Caller): Promise<BeatReceipt> {
   const { presence, processId, leaseMs, contact, clock } = caller
   try {
     await presence.lock()
@@ -91,11 +107,9 @@ export async function beat(caller: Caller): Promise<BeatReceipt> {
     const { at, registered, held } = row as sql.BeatRow // it has no `from` clause
     if (!registered) await putProcess(caller, presence.lane)
     contact.confirm(at)
-    // Its lock may be gone in the next moment, and it would not know.
-    const goodForMs = lockedIn === null ? leaseMs : Math.min(leaseMs, LOCK_GRACE_MS)
     return {
       at,
-      goodForMs,
+      goodForMs: lockedIn === null ? leaseMs : goodForMs(leaseMs),
       held: held.map(([runId, epoch, signalled]) => ({ runId: fromText(runId), epoch, signalled })),
     }
   } catch (error) {

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto'
-import type { PoolClient, PoolConfig } from 'pg'
+import type { PoolClient } from 'pg'
+import type { Destination } from './hosts.ts'
 import { Lane } from './lane.ts'
 import { CONFIGURE_LIVENESS } from './sql/schema.ts'
 import * as sql from './sql/liveness.ts'
 import { quoteIdentifier } from './sql/statement.ts'
 
 export interface PresenceOptions {
-  readonly config: PoolConfig
+  readonly destination: Destination
   readonly schema: string
   readonly processId: string
   readonly timeoutMs: number
@@ -35,13 +36,13 @@ export class Presence {
   #closed = false
 
   constructor(options: PresenceOptions) {
-    const { config, schema, processId, timeoutMs, ownsConnections } = options
+    const { destination, schema, processId, timeoutMs, ownsConnections } = options
     this.#options = options
     this.lockKey = keyOf(`process ${schema} ${processId}`)
     this.channel = `durable_${createHash('sha256').update(schema).digest('hex').slice(0, 16)}`
     this.lane = new Lane({
       name: 'liveness',
-      config,
+      destination,
       schema,
       size: 1,
       timeoutMs,

@@ -1,6 +1,7 @@
 import { Client, type PoolConfig } from 'pg'
 import { StoreError } from '../store.ts'
 import { toStoreError } from './errors.ts'
+import type { Destination } from './hosts.ts'
 import { READ_SETTINGS, type Settings } from './sql/schema.ts'
 
 const OLDEST_SERVER = 140_000
@@ -18,7 +19,7 @@ export interface Probe {
 }
 
 /** Finds out what stands between this process and the server, and whether what is acknowledged is kept (I1). */
-export async function probe(config: PoolConfig, channel: string): Promise<Probe> {
+export async function probe({ config, timelines }: Destination, channel: string): Promise<Probe> {
   const clients = [0, 1].map(() => makeClient(config))
   const [listener, sender] = clients
   try {
@@ -27,8 +28,16 @@ export async function probe(config: PoolConfig, channel: string): Promise<Probe>
     const { rows } = await sender.query<Settings>(READ_SETTINGS)
     const settings = rows[0]
     if (settings) assertNewEnough(settings)
+    await timelines.read(sender)
     const ownsConnections = await hears(listener, sender, channel)
     const warnings = settings ? warningsOf(settings) : []
+    if (!timelines.isReadable) {
+      warnings.push(
+        'The server does not say which timeline it is on (pg_control_system, pg_current_wal_lsn and pg_walfile_name). After ' +
+          'a failover an old primary that is not shut down is not recognised: runs that were acknowledged may seem to be ' +
+          'absent there. Grant EXECUTE on these functions to the role, if the server has them.',
+      )
+    }
     if (!ownsConnections) {
       warnings.push(
         'Notifications do not arrive: a pooler in transaction mode is in between. Runs are found by polling, and dead ' +

@@ -1,5 +1,4 @@
 import { callHook } from '../commit-hook.ts'
-import type { PoolConfig } from 'pg'
 import type { ConnectOptions, SuspectPolicy } from '../store.ts'
 import { NO_SUSPECTS, StoreError } from '../store.ts'
 import { claim } from './claim.ts'
@@ -7,19 +6,21 @@ import { ClaimWindow } from './claim-window.ts'
 import { commit, end } from './commit.ts'
 import { findEvents, send } from './events.ts'
 import { Hints } from './hints.ts'
+import type { Destination } from './hosts.ts'
 import { deleteRun, prune } from './housekeeping.ts'
 import { Lane } from './lane.ts'
-import { beat, Contact, reap, register, unregister } from './liveness.ts'
+import { beat, Contact, goodForMs, reap, register, unregister } from './liveness.ts'
 import { migrate } from './open.ts'
 import { Presence } from './presence.ts'
 import { list, peek, read } from './read.ts'
 import { ServerClock } from './server-clock.ts'
+import { Silence } from './silence.ts'
 import { NOTIFY } from './sql/liveness.ts'
 import { CONFIGURE, THE_TIME } from './sql/schema.ts'
 import type { PostgresSession } from './store.ts'
 
 export interface SessionOptions extends ConnectOptions {
-  readonly config: PoolConfig
+  readonly destination: Destination
   readonly schema: string
   readonly connections: number
   readonly ownsConnections: boolean
@@ -40,6 +41,8 @@ export interface Caller {
   /** Has a connection of its own too. */
   readonly presence: Presence
   readonly contact: Contact
+  readonly silence: Silence
+  readonly destination: Destination
   readonly clock: ServerClock
   /** How far back claims look. */
   readonly window: ClaimWindow
@@ -58,12 +61,12 @@ type State = 'open' | 'closed' | 'crashed'
 const TIMEOUT_MS = 30_000
 
 export async function openSession(options: SessionOptions): Promise<PostgresSession> {
-  const { config, schema, processId, leaseMs, ownsConnections, connections, onCommit } = options
+  const { destination, schema, processId, leaseMs, ownsConnections, connections, onCommit } = options
   const { suspects = NO_SUSPECTS } = options
   const laneOf = (name: string, size: number): Lane =>
     new Lane({
       name,
-      config,
+      destination,
       schema,
       size,
       timeoutMs: TIMEOUT_MS,
@@ -73,7 +76,7 @@ export async function openSession(options: SessionOptions): Promise<PostgresSess
   const hints = new Hints({ notify: (payloads) => presence.lane.query(NOTIFY, presence.channel, payloads) })
   const contact = new Contact()
   const presence = new Presence({
-    config,
+    destination,
     schema,
     processId,
     timeoutMs: Math.min(TIMEOUT_MS, Math.max(1_000, leaseMs / 2)),
@@ -95,6 +98,14 @@ export async function openSession(options: SessionOptions): Promise<PostgresSess
     general: laneOf('general', connections),
     presence,
     contact,
+    silence: new Silence({
+      toleratedMs: ownsConnections ? goodForMs(leaseMs) : leaseMs,
+      onSilence() {
+        destination.doubt()
+        for (const lane of [...lanes, presence.lane]) lane.cut()
+      },
+    }),
+    destination,
     clock: new ServerClock(),
     window: new ClaimWindow(),
     hints,

@@ -1,7 +1,7 @@
 import type { PoolConfig } from 'pg'
 import type { ConnectOptions, Store, StoreSession } from '../store.ts'
 import { StoreError } from '../store.ts'
-import { configOf } from './hosts.ts'
+import { type Destination, destinationOf, singleDestination } from './hosts.ts'
 import { probe } from './probe.ts'
 import { keyOf } from './presence.ts'
 import { openSession } from './session.ts'
@@ -54,7 +54,7 @@ const MAX_SCHEMA_BYTES = 63
 export function postgresStore(options: PostgresStoreOptions): PostgresStore {
   const { schema = SCHEMA, connections = CONNECTIONS, onCommit } = options
   const onWarning = options.onWarning ?? ((message) => process.emitWarning(message, 'DurableWarning'))
-  const config = toConfig(options)
+  const destination = toDestination(options)
   assertSchema(schema)
   const warned = new Set<string>()
 
@@ -68,11 +68,11 @@ export function postgresStore(options: PostgresStoreOptions): PostgresStore {
     name: 'postgres',
     async connect(connectOptions) {
       const { ownsConnections, warnings } = await probe(
-        config,
+        destination,
         `durable_probe_${keyOf(connectOptions.processId).replace('-', 'n')}`,
       )
       for (const warning of warnings) warnOnce(warning)
-      return openSession({ ...connectOptions, config, schema, connections, ownsConnections, onCommit })
+      return openSession({ ...connectOptions, destination, schema, connections, ownsConnections, onCommit })
     },
   }
 }
@@ -84,13 +84,13 @@ function assertConnectionString(text: unknown): void {
   throw new TypeError(`postgresStore expected a connectionString that begins with postgres://, but got ${got}.`)
 }
 
-function toConfig({ connectionString, pool }: PostgresStoreOptions): PoolConfig {
+function toDestination({ connectionString, pool }: PostgresStoreOptions): Destination {
   if (connectionString !== undefined && pool !== undefined) {
     throw new TypeError('postgresStore expected either a connectionString or a pool, but got both.')
   }
   if (connectionString !== undefined) {
     assertConnectionString(connectionString)
-    return configOf(connectionString)
+    return destinationOf(connectionString)
   }
   if (pool === undefined) {
     throw new TypeError(
@@ -99,7 +99,7 @@ function toConfig({ connectionString, pool }: PostgresStoreOptions): PoolConfig 
   }
   // The pool keeps its password where copying does not find it.
   const { password } = pool.options as PoolConfig
-  return { ...pool.options, ...(password !== undefined && { password }) }
+  return singleDestination({ ...pool.options, ...(password !== undefined && { password }) })
 }
 
 function assertSchema(schema: string): void {
