@@ -1,6 +1,8 @@
 import { isAsyncIterable } from '@graphql-tools/utils'
 import type { ExecutionArgs } from 'graphql'
+import { sleep } from '../core/clock.ts'
 import { areVariablesValid, operationIn, rootKeys, withoutIncrementalDelivery } from './documents.ts'
+import { unavailable } from './errors.ts'
 import { durableFieldResolver } from './fields.ts'
 import { idempotencyKeyOf, joinRun } from './idempotency.ts'
 import { never } from './never.ts'
@@ -56,9 +58,20 @@ async function executeUnder(
   args: ExecutionArgs,
   execute: Execute,
 ): Promise<Executed> {
-  const { fingerprint, conflict } = await operation.createUnder(key)
-  return conflict ? joinRun(operation, fingerprint, conflict) : start(operation, args, execute)
+  const { clock, store } = operation.engine
+  const giveUpAt = clock.now() + store.patienceMs
+  for (;;) {
+    const { fingerprint, conflict } = await operation.createUnder(key)
+    if (conflict === null) return start(operation, args, execute)
+    const joined = await joinRun(operation, fingerprint, conflict)
+    if (joined !== null) return joined
+    if (clock.now() >= giveUpAt) throw unavailable(null)
+    await sleep(clock, REJOIN_MS)
+  }
 }
+
+/** Between two looks at a run that has a key and is not there. */
+const REJOIN_MS = 50
 
 function executeBackground(operation: Operation, args: ExecutionArgs, execute: Execute): Executed | Promise<Executed> {
   operation.reached = true

@@ -63,12 +63,20 @@ export function fingerprintOf(encodedOperation: string): string {
 /**
  * A request under a key that a run already has. With the same operation it joins that run: it gets its response if the
  * run ends within `hold`, else the deferred payload. With another operation it is refused.
+ *
+ * Null where there is no such run: it was deleted just now, and with it went the key; or the answer came from a database
+ * of a moment ago, in a failover. Whoever asks tries again.
  */
-export async function joinRun(operation: Operation, fingerprint: string, conflict: Conflict): Promise<ExecutionResult> {
+export async function joinRun(
+  operation: Operation,
+  fingerprint: string,
+  conflict: Conflict,
+): Promise<ExecutionResult | null> {
   const { engine } = operation
-  // The key alone does not give anybody the response: without an owner it is nobody's in particular (I9).
   const view = await engine.reads.view(conflict.runId)
-  const isVisible = view !== null && (await engine.canRead(toSummary(view), operation.context))
+  if (view === null) return null
+  // The key alone does not give anybody the response: without an owner it is nobody's in particular (I9).
+  const isVisible = await engine.canRead(toSummary(view), operation.context)
   if (conflict.fingerprint !== fingerprint || !isVisible) {
     const error = new DurableError(
       'DURABLE_IDEMPOTENCY_CONFLICT',

@@ -7,7 +7,7 @@ import { StoreError } from '../store/store.ts'
 import { unavailable } from './errors.ts'
 import type { EngineOptions } from './options.ts'
 import { SUSPECTS } from './takeovers.ts'
-import { asStoreError } from './writer.ts'
+import { asStoreError, STALLED_MS } from './writer.ts'
 
 /** How long a failing store is tried again, at the least. */
 const MIN_PATIENCE_MS = 1_000
@@ -122,18 +122,33 @@ export class StoreAccess {
   }
 
   /**
-   * One transition, tried again while the store is failing or cannot be opened.
+   * One transition, tried again while the store is failing or cannot be opened. A store that says nothing is not waited
+   * for: what was asked of it may still happen.
    *
-   * @throws DurableError DURABLE_STORE_UNAVAILABLE
+   * @throws DurableError DURABLE_STORE_UNAVAILABLE, a moment after `patienceMs` at the latest
    */
   async call<T>(transition: (session: StoreSession) => Promise<T>): Promise<T> {
+    const { promise: silence, reject } = Promise.withResolvers<never>()
+    let isOver = false
+    const timer = this.#clock.setTimeout(() => {
+      isOver = true
+      reject(unavailable(new StoreError('transient', 'The store has not answered.')))
+    }, this.patienceMs + STALLED_MS)
+    try {
+      return await Promise.race([this.#try(transition, () => isOver), silence])
+    } finally {
+      timer.cancel()
+    }
+  }
+
+  async #try<T>(transition: (session: StoreSession) => Promise<T>, isOver: () => boolean): Promise<T> {
     const giveUpAt = this.#clock.now() + this.patienceMs
     for (let delayMs = FIRST_RETRY_MS; ; delayMs = Math.min(MAX_RETRY_MS, delayMs * 2)) {
       try {
         return await transition(await this.session())
       } catch (thrown) {
         const error = asStoreError(thrown)
-        if (error.kind !== 'transient' || this.#clock.now() >= giveUpAt) throw unavailable(error)
+        if (error.kind !== 'transient' || isOver() || this.#clock.now() >= giveUpAt) throw unavailable(error)
         await sleep(this.#clock, delayMs)
       }
     }

@@ -20,7 +20,7 @@ const MAX_BATCH = 500
 const FIRST_RETRY_MS = 10
 const MAX_RETRY_MS = 1000
 /** Beyond its patience: a store that fails has said so by then, one that says nothing has not. */
-const STALLED_MS = 1500
+export const STALLED_MS = 1500
 
 /**
  * The one writer of a store: commits what has gathered while the previous commit was under way, one transaction for

@@ -164,4 +164,41 @@ describe('Idempotency-Key', () => {
     expect(answer.status).toBe(400)
     expect(calls).toEqual([])
   })
+
+  /** A store whose reads do not know of runs for a while, as those of an old primary after a failover. */
+  function withReadsOfThePast(store: Store, isPast: () => boolean): Store {
+    return {
+      name: store.name,
+      async connect(options) {
+        const session = await store.connect(options)
+        const of = <T>(read: () => Promise<T>, past: T): Promise<T> => (isPast() ? Promise.resolve(past) : read())
+        return Object.assign(Object.create(session) as typeof session, {
+          read: (...args: Parameters<typeof session.read>) => of(() => session.read(...args), null),
+        })
+      },
+    }
+  }
+
+  it('is no conflict where the run of the key cannot be seen for a moment: it is looked for again', async () => {
+    let isPast = false
+    const { send, calls } = server(withReadsOfThePast(memoryStore(), () => isPast))
+    const first = await send('mutation { pay(amount: 1) }', { 'idempotency-key': 'k' })
+    isPast = true
+    setTimeout(() => (isPast = false), 200)
+    const again = await send('mutation { pay(amount: 1) }', { 'idempotency-key': 'k' })
+    expect(again.body).toEqual(first.body)
+    expect(calls).toEqual(['pay 1'])
+  })
+
+  it('is the store’s fault where its run cannot be seen for long, and never a conflict', async () => {
+    let isPast = false
+    const { send } = server(
+      withReadsOfThePast(memoryStore(), () => isPast),
+      '100ms',
+    )
+    await send('mutation { pay(amount: 1) }', { 'idempotency-key': 'k' })
+    isPast = true
+    const again = await send('mutation { pay(amount: 1) }', { 'idempotency-key': 'k' })
+    expect(again.body.errors?.map((error) => error.extensions?.code)).toEqual(['DURABLE_STORE_UNAVAILABLE'])
+  })
 })

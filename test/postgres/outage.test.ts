@@ -1,3 +1,4 @@
+import { Client } from 'pg'
 import { describe, expect, it } from 'vitest'
 import type { Proxy } from '../support/proxy.ts'
 import { type Answer, type App, type AppOptions, codesOf, reason, useWorld } from './world.ts'
@@ -149,6 +150,55 @@ describe.skipIf(reason !== null)(`a database that is away${reason === null ? '' 
       .toEqual(['completed', 'completed'])
     expect(world.repeated).toEqual([])
     expect(world.calls).toEqual(['1 reserve', '1 charge', '1 ship'])
+  })
+
+  const gets = async (app: App, runId: string): Promise<number> =>
+    (await app.durable.fetch(new Request(`http://localhost/graphql/runs/${runId}`))).status
+
+  it.each([
+    [
+      'holds a table locked',
+      async () => {
+        const client = new Client({ connectionString: world.server.url })
+        await client.connect()
+        await client.query(`begin; lock table "${world.schema}".runs in access exclusive mode`)
+        return () => client.end()
+      },
+    ],
+    [
+      'is behind a network that is parted',
+      async (proxy: Proxy) => {
+        proxy.setSilent(true)
+        return async () => proxy.setSilent(false)
+      },
+    ],
+  ])('that %s says nothing, and whoever asks is told in about `hold` (I4)', async (_what, hang) => {
+    const { app, proxy } = await startApp()
+    const { runId } = (await app.ask('mutation { approval(n: 1) }')).body.extensions
+    const letGo = await hang(proxy)
+    const timed = async <T>(ask: Promise<T>): Promise<{ answer: T; tookMs: number }> => {
+      const from = performance.now()
+      return { answer: await ask, tookMs: performance.now() - from }
+    }
+    const codeOf = (call: Promise<unknown>): Promise<unknown> => call.catch((error: { code?: unknown }) => error.code)
+    try {
+      const answers = await Promise.all([
+        timed(gets(app, runId)),
+        timed(app.ask(`{ durableRun(id: "${runId}") { status } }`).then(codesOf)),
+        timed(codeOf(app.durable.runs.get(runId))),
+        timed(codeOf(app.durable.runs.list())),
+        timed(codeOf(app.durable.runs.wait(runId))),
+        timed(codeOf(app.durable.runs.cancel(runId))),
+        timed(codeOf(app.durable.send({ name: 'other' }))),
+      ])
+      const [UNAVAILABLE_CODE] = UNAVAILABLE
+      expect(answers.map(({ answer }) => answer)).toEqual([503, UNAVAILABLE, ...Array(5).fill(UNAVAILABLE_CODE)])
+      for (const { tookMs } of answers) expect(tookMs).toBeLessThan(HOLD_MS + 4_000)
+    } finally {
+      await letGo()
+    }
+    await expect.poll(() => gets(app, runId), { timeout: 15_000 }).not.toBe(503)
+    expect((await app.ask('mutation { order(n: 2) }')).body).toEqual({ data: { order: 'order 2' } })
   })
 
   async function reload(): Promise<void> {

@@ -7,6 +7,8 @@ export interface Proxy {
   delayMs: number
   /** Cuts every connection and lets none in, until it is set back. */
   setDown(down: boolean): void
+  /** Lets nothing through and refuses nothing, as a network that is parted, until it is set back. */
+  setSilent(silent: boolean): void
   close(): Promise<void>
 }
 
@@ -23,12 +25,14 @@ export async function startProxy(
   const { hostname, port } = new URL(serverUrl)
   const sockets = new Set<Socket>()
   let isDown = false
+  let isSilent = false
   const server = createServer((client) => {
     if (isDown) {
       client.destroy()
       return
     }
     const upstream = connect(Number(port), hostname)
+    if (isSilent) for (const socket of [client, upstream]) socket.pause()
     const filter = swallowsNotifications ? notificationFilter() : (data: Buffer) => data
     for (const socket of [client, upstream]) {
       sockets.add(socket)
@@ -55,6 +59,10 @@ export async function startProxy(
     setDown(down) {
       isDown = down
       if (down) for (const socket of sockets) socket.destroy()
+    },
+    setSilent(silent) {
+      isSilent = silent
+      for (const socket of sockets) socket[silent ? 'pause' : 'resume']()
     },
     async close() {
       for (const socket of sockets) socket.destroy()
