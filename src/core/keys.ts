@@ -83,6 +83,12 @@ export function isNestedIn(scope: string, enclosing: string): boolean {
   return scope.startsWith(`${enclosing}/`)
 }
 
+/** The scope of the field or item around this one; null for a root field, also of an execution within a resolver. */
+export function scopeAround(scope: string): string | null {
+  const at = scope.lastIndexOf('.')
+  return at > scope.lastIndexOf('/') ? scope.slice(0, at) : null
+}
+
 /** Whether the key belongs to the scope or to one below it. */
 export function isWithin(key: string, scope: string): boolean {
   const next = key[scope.length]

@@ -84,7 +84,15 @@ export function call<T>(
     const inContext = AsyncLocalStorage.snapshot()
     execution.whenLive(() => start({ execution, scope, id, key, inContext, startedAt: execution.clock.now() }))
   })
+  tools.set(promise, key)
   return promise
+}
+
+const tools = new WeakMap<PromiseLike<unknown>, string>()
+
+/** The key under which a tool was called that gave this very promise. */
+export function toolOf(promise: PromiseLike<unknown>): string | undefined {
+  return tools.get(promise)
 }
 
 /** @throws DurableError DURABLE_STEP_MISUSED */

@@ -3,7 +3,7 @@ import type { ExecutionArgs } from 'graphql'
 import { sleep } from '../core/clock.ts'
 import { areVariablesValid, operationIn, rootKeys, withoutIncrementalDelivery } from './documents.ts'
 import { unavailable } from './errors.ts'
-import { durableFieldResolver } from './fields.ts'
+import { bindFieldResolver, durableFieldResolver } from './fields.ts'
 import { idempotencyKeyOf, joinRun } from './idempotency.ts'
 import { never } from './never.ts'
 import type { Operation } from './operation.ts'
@@ -12,7 +12,9 @@ import { executeFieldByField, rootFieldsOf } from './serial.ts'
 
 /** Executes one pass of an operation with the server's executor. */
 export function executePass(operation: Operation, args: ExecutionArgs, execute: Execute): Executed | Promise<Executed> {
-  const passArgs = { ...args, fieldResolver: args.fieldResolver ?? durableFieldResolver }
+  operation.fieldResolver = args.fieldResolver ?? null
+  const fieldResolver = args.fieldResolver ? bindFieldResolver(args.fieldResolver) : durableFieldResolver
+  const passArgs = { ...args, fieldResolver }
   return operation.phase === 'foreground'
     ? executeForeground(operation, passArgs, execute)
     : executeBackground(operation, passArgs, execute)
@@ -94,7 +96,9 @@ function executeBackground(operation: Operation, args: ExecutionArgs, execute: E
 function start(operation: Operation, args: ExecutionArgs, execute: Execute): Executed | Promise<Executed> {
   const fields = rootFieldsOf(args)
   // Variables that cannot be coerced are an error of the whole request: nothing of it may be executed (specification, 6.1.2).
-  return fields && areVariablesValid(args) ? executeFieldByField(operation, args, fields, execute) : execute(args)
+  if (fields && areVariablesValid(args)) return executeFieldByField(operation, args, fields, execute)
+  operation.executions.expect()
+  return execute(args)
 }
 
 export function isIncremental(executed: Executed): executed is AsyncIterable<unknown> {

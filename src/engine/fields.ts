@@ -4,21 +4,17 @@ import type { GraphQLFieldConfig, GraphQLFieldResolver, GraphQLResolveInfo, Grap
 import { fieldById, isNested } from '../core/keys.ts'
 import type { FieldPolicy } from '../core/policy.ts'
 import { never } from './never.ts'
-import type { Operation, PendingField } from './operation.ts'
+import { adopt, listsOf } from './adopted.ts'
+import { handOut, keep, takeKept, Thrown } from './field-promises.ts'
+import type { FieldCall } from './field-promises.ts'
+import type { Operation } from './operation.ts'
+import { isThenable, pathOf } from './paths.ts'
 import { ambientStep, Scope, surroundings } from './scope.ts'
 import type { Surroundings } from './scope.ts'
 import type { Step } from '../types.ts'
 import { createStep } from './tools.ts'
 
 type Resolver = GraphQLFieldResolver<unknown, unknown>
-/** What a resolver threw synchronously, kept for the next pass. */
-class Thrown {
-  readonly error: unknown
-  constructor(error: unknown) {
-    this.error = error
-  }
-}
-
 /** Where the operation hangs on the context. A string key would show up when contexts are spread or logged. */
 const OPERATION = Symbol('graphql-durable.operation')
 
@@ -64,6 +60,7 @@ function currentStep(): Step {
 }
 
 function stepAt(at: Cursor): Step {
+  at.operation.stepTaken = true
   return (at.step ??= createStep(at.operation, scopeAt(at)))
 }
 
@@ -109,8 +106,9 @@ function wrapResolvers(
       const isRoot = isMutation || typeName === query
       const policy = policyOf(field, `${typeName}.${fieldName}`)
       if (!isRoot && !policy && (!field.resolve || field.resolve === defaultFieldResolver)) return undefined
-      const resolver = field.resolve ?? defaultFieldResolver
-      const resolve = isRoot || policy ? enterField(resolver, policy, isMutation) : bindField(resolver)
+      const resolver = field.resolve ?? resolveByDefault
+      const lists = listsOf(field.type)
+      const resolve = isRoot || policy ? enterField(resolver, policy, isMutation, lists) : bindField(resolver, lists)
       return {
         ...field,
         resolve,
@@ -123,90 +121,154 @@ function wrapResolvers(
 /** String keys survive other plugins' copies of a schema. */
 export const POLICY = 'graphql-durable/policy'
 
-/** In place of graphql's default resolver, so that methods of a source object get `step` as well. */
+/** What a field without a resolver does: what the executor was given for it, which a wrapped field does not see. */
+const resolveByDefault: Resolver = (source, args, context, info) =>
+  (operationOf(context)?.fieldResolver ?? defaultFieldResolver)(source, args, context, info)
+
+/**
+ * In place of graphql's default resolver: methods of a source object get `step` as well, and what its properties hold
+ * is taken once and known to be pending, as what resolvers return is.
+ */
 export const durableFieldResolver: Resolver = (source, args, context, info) => {
   if ((typeof source !== 'object' || source === null) && typeof source !== 'function') return undefined
+  const operation = operationOf(context)
+  // Before it is read: a getter may begin something.
+  const kept = operation?.keepsProperties && takeKeptHere(operation, source, info)
+  if (kept) return handOut({ ...kept.call, lists: listsOf(info.returnType) }, kept.value)
+  const callsBefore = operation?.run?.calls
   const property: unknown = Reflect.get(source, info.fieldName)
   if (typeof property === 'function') return callMethod(source, args, context, info)
-  // An item's identity has to be known before the fields below it are.
-  if (typeof property === 'object' && property !== null && typeof info.path.prev?.key === 'number') {
-    operationOf(context)?.labels.note(info, source)
+  if (typeof property !== 'object' || property === null || !operation || isLeftAlone(operation, info)) return property
+  const lists = listsOf(info.returnType)
+  const value = adopt(property, lists)
+  // A getter that has called a tool is not read again.
+  if (value === property && !isThenable(value) && operation.run?.calls === callsBefore) {
+    // An item's identity has to be known before the fields below it are.
+    if (typeof info.path.prev?.key === 'number') operation.labels.note(info, source)
+    return value
   }
-  return property
+  operation.keepsProperties = true
+  const key = operation.labels.keyOf(info, source)
+  operation.kept.set(key, { value, scope: null })
+  return handOut({ operation, key, info, scope: null, lists }, value)
 }
 
-const callMethod = bindField(defaultFieldResolver)
+const callMethod = bindField(defaultFieldResolver, null)
+
+const bound = new WeakMap<Resolver, Resolver>()
+
+/** The server's own default resolver, which is called for what it resolves as `durableFieldResolver` would be. */
+export function bindFieldResolver(given: Resolver): Resolver {
+  if (given === durableFieldResolver || given === defaultFieldResolver) return durableFieldResolver
+  const known = bound.get(given) ?? bindField(given, null)
+  bound.set(given, known)
+  return known
+}
+
+/** Fields that run as if there were no operation: of one that is over, and of executions that are none of its own. */
+function isLeftAlone(operation: Operation, info: GraphQLResolveInfo): boolean {
+  return (operation.phase === 'over' && !operation.run) || operation.isAbandoned || operation.executions.isForeign(info)
+}
 
 /** Root fields and `@durable` fields: they have a scope from the start, and their promises are kept. */
-function enterField(resolver: Resolver, policy: FieldPolicy | null, isMutationRoot: boolean): Resolver {
+function enterField(resolver: Resolver, policy: FieldPolicy | null, isMutationRoot: boolean, lists: number): Resolver {
   return (source, args, context, info) => {
     const operation = operationOf(context)
     if (!operation || info.operation.operation === 'subscription') return resolver(source, args, context, info)
     if (operation.isAbandoned) return leaveOut(operation, info)
     if (operation.phase === 'over' && !operation.run) return resolver(source, args, context, info)
     const key = fieldKeyOf(operation, info, source, policy)
+    if (key === null) return resolver(source, args, context, info)
     const around = isNested(key) ? (surroundings.getStore()?.scope.policy ?? null) : null
     const inForce = operation.policies.enter(info.path, policy, around)
     if (isMutationRoot && !isNested(key)) assertMayBegin(operation, info)
     const kept = takeKept(operation, key)
-    if (kept) return awaitField(operation, key, info, kept.scope, kept.value)
+    if (kept) return handOut({ operation, key, info, scope: kept.scope, lists }, kept.value)
     const scope = new Scope(key, pathOf(info), inForce)
     operation.run?.pump.openTurn()
     const within = new FieldSurroundings(operation, scope)
     const value = keep(operation, key, scope, () =>
-      surroundings.run(within, resolver, source, args, context, shadowSignal(info, operation)),
+      surroundings.run(within, () => adopt(resolver(source, args, context, shadowSignal(info, operation)), lists)),
     )
-    return awaitField(operation, key, info, scope, value)
+    return handOut({ operation, key, info, scope, lists }, value)
   }
 }
 
 /**
  * Every other resolver: nothing is entered, unless it lies below a `@durable` field, and what it returns is kept only
  * where it matters.
+ *
+ * @param fieldLists null where the resolver serves many fields, which it finds on the source: what it gives is the
+ * source's own, and begun by whoever made that.
  */
-function bindField(resolver: Resolver): Resolver {
+function bindField(resolver: Resolver, fieldLists: number | null): Resolver {
+  const isOfSource = fieldLists === null
   return (source, args, context, info) => {
     const operation = operationOf(context)
     if (operation?.isAbandoned) return leaveOut(operation, info)
-    if (!operation || (operation.phase === 'over' && !operation.run)) return resolver(source, args, context, info)
+    if (!operation || isLeftAlone(operation, info)) return resolver(source, args, context, info)
+    const lists = fieldLists ?? listsOf(info.returnType)
     if (operation.kept.size > 0 && operation.run) {
-      const key = operation.labels.keyOf(info, source)
-      const kept = takeKept(operation, key)
-      if (kept) return awaitField(operation, key, info, kept.scope, kept.value)
+      const kept = takeKeptHere(operation, source, info)
+      if (kept) return handOut({ ...kept.call, lists }, kept.value)
     }
     const outer = cursor
     const here: Cursor = { operation, source, info, scope: null, step: null }
     const within = operation.policies.above(info.path) && new CursorSurroundings(here)
+    const callsBefore = operation.run?.calls
     cursor = here
+    let given: unknown
     let value: unknown
     try {
-      value = within
+      given = within
         ? surroundings.run(within, resolver, source, args, context, shadowSignal(info, operation))
         : resolver(source, args, context, shadowSignal(info, operation))
+      value = adopt(given, lists)
       // What calls a tool later has to belong to a field that is known to be pending.
       if (within && isThenable(value)) scopeAt(here)
     } catch (error) {
       // It has called a tool: the next pass must not call it again.
-      if (here.scope) operation.kept.set(here.scope.key, { value: new Thrown(error), scope: here.scope } satisfies Kept)
+      if (here.scope) operation.kept.set(here.scope.key, { value: new Thrown(error), scope: here.scope })
       throw error
     } finally {
       cursor = outer
     }
-    if (!isThenable(value) && !here.scope) {
+    const { scope } = here
+    if (value === given && !scope && !isThenable(value) && !mayHoldMore(operation, value, callsBefore)) {
       if (typeof value === 'object' && value !== null && typeof info.path.prev?.key === 'number') {
         operation.labels.note(info, source)
       }
       return value
     }
-    if (!here.scope && !operation.run) {
-      // Adopted by a later pass, should there be one.
+    if (!scope && !operation.run && !operation.stepTaken && !isOfSource) {
+      // It can be waiting for no tool. Adopted by a later pass, should there be one.
       operation.early.push(info, source, value)
       return value
     }
-    const key = here.scope?.key ?? operation.labels.keyOf(info, source)
-    operation.kept.set(key, { value, scope: here.scope } satisfies Kept)
-    return awaitField(operation, key, info, here.scope, value)
+    const key = scope?.key ?? operation.labels.keyOf(info, source)
+    operation.kept.set(key, { value, scope })
+    if (isOfSource) operation.keepsProperties = true
+    return handOut({ operation, key, info, scope, lists }, value)
   }
+}
+
+/**
+ * Whether a value that is no promise is to be kept: its resolver has called a tool of a field around it, or what it
+ * gave may hold what will. Called again by the next pass, it would call those tools again.
+ */
+function mayHoldMore(operation: Operation, value: unknown, callsBefore: number | undefined): boolean {
+  if (!operation.stepTaken && !operation.run) return false
+  return (typeof value === 'object' && value !== null) || operation.run?.calls !== callsBefore
+}
+
+function takeKeptHere(
+  operation: Operation,
+  source: unknown,
+  info: GraphQLResolveInfo,
+): { readonly call: Omit<FieldCall, 'lists'>; readonly value: unknown } | null {
+  const key = operation.labels.keyOf(info, source)
+  const kept = takeKept(operation, key)
+  return kept && { call: { operation, key, info, scope: kept.scope }, value: kept.value }
 }
 
 /**
@@ -231,6 +293,7 @@ class FieldSurroundings implements Surroundings {
   }
 
   get step(): Step {
+    this.host.stepTaken = true
     return (this.#step ??= createStep(this.host, this.scope))
   }
 }
@@ -257,69 +320,6 @@ class CursorSurroundings implements Surroundings {
   }
 }
 
-interface Kept {
-  readonly value: unknown
-  readonly scope: Scope | null
-}
-
-function takeKept(operation: Operation, key: string): Kept | null {
-  const kept = operation.kept.get(key) as Kept | undefined // only this file writes them
-  if (!kept) return null
-  if (kept.value instanceof Thrown) throw kept.value.error
-  return kept
-}
-
-function keep(operation: Operation, key: string, scope: Scope, call: () => unknown): unknown {
-  try {
-    const value = call()
-    operation.kept.set(key, { value, scope } satisfies Kept)
-    return value
-  } catch (error) {
-    operation.kept.set(key, { value: new Thrown(error), scope } satisfies Kept)
-    throw error
-  }
-}
-
-/**
- * What the executor gets to await: while the request is open, a promise that the switch can reject without the
- * resolver's noticing.
- */
-function awaitField(
-  operation: Operation,
-  key: string,
-  info: GraphQLResolveInfo,
-  scope: Scope | null,
-  value: unknown,
-): unknown {
-  if (!isThenable(value)) return value
-  const { pendingFields } = operation
-  // The result of an execution within a resolver goes to user code, which knows nothing of the switch.
-  if (operation.phase !== 'foreground' || isNested(key)) {
-    const field: PendingField = { key, path: [], scope, reject: null }
-    pendingFields.add(field)
-    const settled = (): void => {
-      pendingFields.delete(field)
-      operation.run?.considerParking()
-    }
-    value.then(settled, settled)
-    return value
-  }
-  return new Promise((resolve, reject) => {
-    const field: PendingField = { key, path: pathOf(info), scope, reject }
-    pendingFields.add(field)
-    value.then(
-      (result) => {
-        pendingFields.delete(field)
-        resolve(result)
-      },
-      (error: unknown) => {
-        pendingFields.delete(field)
-        reject(error)
-      },
-    )
-  })
-}
-
 /** After the switch, root fields of a mutation are not begun in the foreground: they have to follow the deferred one. */
 function assertMayBegin(operation: Operation, info: GraphQLResolveInfo): void {
   if (operation.phase === 'foreground') {
@@ -331,17 +331,30 @@ function assertMayBegin(operation: Operation, info: GraphQLResolveInfo): void {
   }
 }
 
+/** Null where the field belongs to an execution that is none of the operation's. */
 function fieldKeyOf(
   operation: Operation,
   info: GraphQLResolveInfo,
   source: unknown,
   policy: FieldPolicy | null,
-): string {
-  // An execution within a resolver (stitching, `delegateToSchema`) uses the same paths again.
-  const enclosing = info.path.prev ? undefined : surroundings.getStore()
-  if (enclosing?.host === operation) operation.labels.rename(info, enclosing.scope.nestedKey(String(info.path.key)))
-  else if (policy?.id !== undefined && isUnaliased(info)) operation.labels.rename(info, fieldById(policy.id))
+): string | null {
+  const isOwn = info.path.prev ? !operation.executions.isForeign(info) : operation.executions.claim(info)
+  if (!isOwn) {
+    // An execution within a resolver (stitching, `delegateToSchema`) uses the same paths again.
+    const enclosing = info.path.prev ? null : operation.executions.enclosing(info, () => enclosingScope(operation))
+    if (!enclosing) return null
+    operation.labels.rename(info, enclosing.nestedKey(String(info.path.key)))
+  } else if (policy?.id !== undefined && isUnaliased(info)) {
+    operation.labels.rename(info, fieldById(policy.id))
+  }
   return operation.labels.keyOf(info, source)
+}
+
+/** The field in whose resolver an execution begins. A step's `fn` is no place for steps, and others cannot be told. */
+function enclosingScope(operation: Operation): Scope | null {
+  const around = surroundings.getStore()
+  if (around) return around.host === operation ? around.scope : null
+  return cursor?.operation === operation ? scopeAt(cursor) : null
 }
 
 /** Aliases tell two uses of one field apart; `@durable(id:)` does not. */
@@ -387,14 +400,4 @@ function signalUntilRun(given: AbortSignal, operation: Operation): AbortSignal {
   if (given.aborted) abort()
   else given.addEventListener('abort', abort, { once: true })
   return controller.signal
-}
-
-function pathOf(info: GraphQLResolveInfo): (string | number)[] {
-  const path: (string | number)[] = []
-  for (let at: GraphQLResolveInfo['path'] | undefined = info.path; at; at = at.prev) path.push(at.key)
-  return path.toReversed()
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 }

@@ -9,12 +9,16 @@ import { unavailable } from './errors.ts'
 import type { Engine } from './engine.ts'
 import { Execution, PARK_AFTER_MS } from './execution.ts'
 import type { Host } from './host.ts'
+import { toolOf } from './call.ts'
 import { FieldPolicies } from './field-policies.ts'
+import type { Kept, PendingField } from './field-promises.ts'
 import { Labels } from './labels.ts'
 import { deferredResult } from './deferred.ts'
 import { rootKeys } from './documents.ts'
 import type { Followed } from './idempotency.ts'
 import type { NewOutcome } from './limits.ts'
+import { OwnExecutions } from './own-executions.ts'
+import { isThenable } from './paths.ts'
 import type { Abandonment, ExecutionOwner } from './owner.ts'
 import { isFinal, refusalReason } from './refusal.ts'
 import type { PassOutcome } from './refusal.ts'
@@ -35,15 +39,6 @@ import { UserFunctionError } from './user-functions.ts'
  */
 type Phase = 'foreground' | 'background' | 'over'
 
-/** A resolver's promise that has not settled. */
-export interface PendingField {
-  readonly key: string
-  readonly path: readonly (string | number)[]
-  readonly scope: Scope | null
-  /** Rejects what the executor awaits; null in a background pass, and in an execution within a resolver. */
-  readonly reject: ((error: GraphQLError) => void) | null
-}
-
 /** An abort signal in place of the one that was given. */
 interface Shadow {
   readonly given: AbortSignal
@@ -62,11 +57,18 @@ export class Operation implements ExecutionOwner {
   /** The executor's arguments, as they came to the plugin. In a cold pass, once it has reached the executor. */
   args: ExecutionArgs | null
   /** Resolvers' results by scope key: what is under way or done is handed to the next pass. */
-  readonly kept = new Map<string, unknown>()
+  readonly kept = new Map<string, Kept>()
   /** Results of resolvers that were called before there was a run: (info, source, result). Keyed when there is one. */
   readonly early: unknown[] = []
   readonly labels: Labels
   readonly policies = new FieldPolicies()
+  readonly executions = new OwnExecutions()
+  /** What the server resolves fields with that have no resolver; null: graphql's own. */
+  fieldResolver: ExecutionArgs['fieldResolver'] | null = null
+  /** A resolver has taken `step`: whatever resolvers begin from now on may come to wait for a tool. */
+  stepTaken = false
+  /** Among what is kept are properties of source objects, which have no resolver that would ask for it. */
+  keepsProperties = false
   readonly pendingFields = new Set<PendingField>()
   /** Root fields that have finished, executed field by field, before there was a run (I10). */
   readonly carried: NewOutcome[] = []
@@ -301,10 +303,16 @@ export class Operation implements ExecutionOwner {
     )
     const below =
       fields.length > 0 ? fields : [...this.pendingFields].filter((field) => isWithin(`${field.key}>`, scope.key))
-    for (const field of below) this.#deferField(field)
+    for (const field of below) if (!this.#isRunning(field)) this.#deferField(field)
     // Where nothing is pending, the field was deferred before, or has answered without waiting for this tool.
     if (below.length === 0 && [...(this.#untold ?? [])].some((key) => isWithin(`${key}>`, scope.key)))
       this.#answerWithoutExecutor(0)
+  }
+
+  /** It is a tool's own promise, and that tool does not wait: its field goes on to its end. */
+  #isRunning({ promise }: PendingField): boolean {
+    const tool = toolOf(promise)
+    return tool !== undefined && this.#execution?.waits.has(tool) === false
   }
 
   /** The switch, for whatever is running. */
@@ -508,9 +516,10 @@ export class Operation implements ExecutionOwner {
     for (let at = 0; at < this.early.length; at += 3) {
       // Written in threes by the resolvers' wrapper.
       const info = this.early[at] as Parameters<Labels['keyOf']>[0]
-      const value = this.early[at + 2] as PromiseLike<unknown>
+      const value = this.early[at + 2]
       const key = this.labels.keyOf(info, this.early[at + 1])
       this.kept.set(key, { value, scope: null })
+      if (!isThenable(value)) continue
       untold.add(key)
       const settled = (): void => void untold.delete(key)
       value.then(settled, settled)

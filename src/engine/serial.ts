@@ -97,6 +97,7 @@ async function executeField(
   if (finished) return finished
   const document = withoutIncrementalDelivery(cutToField(args, field.nodes))
   const deferredBefore = operation.deferred.length
+  operation.executions.expect()
   const result = await execute({ ...args, document })
   if (isAsyncIterable(result)) throw new TypeError('Expected a whole result, but the executor answered in parts.')
   // Deferred: the background pass will know how it ends.

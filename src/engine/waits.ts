@@ -62,6 +62,11 @@ export class Waits {
     return this.#open.size
   }
 
+  /** Whether the tool that was called under this key waits. */
+  has(key: string): boolean {
+    return this.#open.has(key)
+  }
+
   get allRegistered(): boolean {
     for (const wait of this.#open.values()) if (!wait.registered) return false
     return true
