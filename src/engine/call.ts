@@ -85,8 +85,12 @@ export function call<T>(
     execution.whenLive(() => start({ execution, scope, id, key, inContext, startedAt: execution.clock.now() }))
   })
   tools.set(promise, key)
+  toolCalls.made++
   return promise
 }
+
+/** Of the whole process: tells whether a function that has been called, and has returned, has called a tool. */
+export const toolCalls = { made: 0 }
 
 const tools = new WeakMap<PromiseLike<unknown>, string>()
 

@@ -5,6 +5,7 @@ import { fieldById, isNested } from '../core/keys.ts'
 import type { FieldPolicy } from '../core/policy.ts'
 import { never } from './never.ts'
 import { adopt, listsOf } from './adopted.ts'
+import { toolCalls } from './call.ts'
 import { handOut, keep, takeKept, Thrown } from './field-promises.ts'
 import type { FieldCall } from './field-promises.ts'
 import type { Operation } from './operation.ts'
@@ -131,26 +132,40 @@ const resolveByDefault: Resolver = (source, args, context, info) =>
  */
 export const durableFieldResolver: Resolver = (source, args, context, info) => {
   if ((typeof source !== 'object' || source === null) && typeof source !== 'function') return undefined
-  const operation = operationOf(context)
-  // Before it is read: a getter may begin something.
-  const kept = operation?.keepsProperties && takeKeptHere(operation, source, info)
-  if (kept) return handOut({ ...kept.call, lists: listsOf(info.returnType) }, kept.value)
-  const callsBefore = operation?.run?.calls
+  if (somePropertiesAreKept) {
+    // Before it is read: a getter may begin something.
+    const operation = operationOf(context)
+    const kept = operation?.keepsProperties && takeKeptHere(operation, source, info)
+    if (kept) return handOut({ ...kept.call, lists: listsOf(info.returnType) }, kept.value)
+  }
+  const { made } = toolCalls
   const property: unknown = Reflect.get(source, info.fieldName)
   if (typeof property === 'function') return callMethod(source, args, context, info)
-  if (typeof property !== 'object' || property === null || !operation || isLeftAlone(operation, info)) return property
+  if (typeof property !== 'object' || property === null) return property
   const lists = listsOf(info.returnType)
-  const value = adopt(property, lists)
   // A getter that has called a tool is not read again.
-  if (value === property && !isThenable(value) && operation.run?.calls === callsBefore) {
-    // An item's identity has to be known before the fields below it are.
-    if (typeof info.path.prev?.key === 'number') operation.labels.note(info, source)
-    return value
+  if (lists > 0 || isThenable(property) || toolCalls.made !== made) {
+    const operation = operationOf(context)
+    if (!operation || isLeftAlone(operation, info)) return property
+    const value = adopt(property, lists)
+    if (value !== property || isThenable(value) || toolCalls.made !== made) {
+      return keepProperty({ operation, key: operation.labels.keyOf(info, source), info, scope: null, lists }, value)
+    }
   }
+  // An item's identity has to be known before the fields below it are.
+  if (typeof info.path.prev?.key === 'number') operationOf(context)?.labels.note(info, source)
+  return property
+}
+
+/** Of any operation of this process so far: most have none, and look nowhere (I8). */
+let somePropertiesAreKept = false
+
+function keepProperty(field: FieldCall, value: unknown): unknown {
+  const { operation, key, scope } = field
+  somePropertiesAreKept = true
   operation.keepsProperties = true
-  const key = operation.labels.keyOf(info, source)
-  operation.kept.set(key, { value, scope: null })
-  return handOut({ operation, key, info, scope: null, lists }, value)
+  operation.kept.set(key, { value, scope })
+  return handOut(field, value)
 }
 
 const callMethod = bindField(defaultFieldResolver, null)
@@ -215,7 +230,7 @@ function bindField(resolver: Resolver, fieldLists: number | null): Resolver {
     const outer = cursor
     const here: Cursor = { operation, source, info, scope: null, step: null }
     const within = operation.policies.above(info.path) && new CursorSurroundings(here)
-    const callsBefore = operation.run?.calls
+    const { made } = toolCalls
     cursor = here
     let given: unknown
     let value: unknown
@@ -234,7 +249,7 @@ function bindField(resolver: Resolver, fieldLists: number | null): Resolver {
       cursor = outer
     }
     const { scope } = here
-    if (value === given && !scope && !isThenable(value) && !mayHoldMore(operation, value, callsBefore)) {
+    if (value === given && !scope && !isThenable(value) && !mayHoldMore(operation, value, made)) {
       if (typeof value === 'object' && value !== null && typeof info.path.prev?.key === 'number') {
         operation.labels.note(info, source)
       }
@@ -246,9 +261,10 @@ function bindField(resolver: Resolver, fieldLists: number | null): Resolver {
       return value
     }
     const key = scope?.key ?? operation.labels.keyOf(info, source)
+    const field = { operation, key, info, scope, lists }
+    if (isOfSource) return keepProperty(field, value)
     operation.kept.set(key, { value, scope })
-    if (isOfSource) operation.keepsProperties = true
-    return handOut({ operation, key, info, scope, lists }, value)
+    return handOut(field, value)
   }
 }
 
@@ -256,9 +272,9 @@ function bindField(resolver: Resolver, fieldLists: number | null): Resolver {
  * Whether a value that is no promise is to be kept: its resolver has called a tool of a field around it, or what it
  * gave may hold what will. Called again by the next pass, it would call those tools again.
  */
-function mayHoldMore(operation: Operation, value: unknown, callsBefore: number | undefined): boolean {
+function mayHoldMore(operation: Operation, value: unknown, callsBefore: number): boolean {
   if (!operation.stepTaken && !operation.run) return false
-  return (typeof value === 'object' && value !== null) || operation.run?.calls !== callsBefore
+  return (typeof value === 'object' && value !== null) || toolCalls.made !== callsBefore
 }
 
 function takeKeptHere(
