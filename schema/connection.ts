@@ -1,3 +1,4 @@
+import type { CursorSeal } from '../src/engine/cursor-seal.ts'
 import type { ListFilter, RunSnapshot, Runs } from '../src/types.ts'
 
 export interface RunConnection {
@@ -12,6 +13,8 @@ export interface ListRunsOptions {
   /** How many of the visible runs at most. */
   readonly size: number
   readonly cursorOf: (run: RunSnapshot) => string
+  /** What clients get of a place: they must not learn from it what stands there, nor make up places (I9). */
+  readonly cursors: CursorSeal
   readonly isVisible: (run: RunSnapshot) => Promise<boolean>
 }
 
@@ -23,9 +26,16 @@ const MAX_PAGES = 10
 
 /**
  * A page of the runs that the caller may see. Those it may not see leave no gap: the page is filled from further on.
- * Its cursors name runs that are visible, unless none was found in MAX_PAGES.
+ * Its cursors are sealed, since the last is that of a run that may not be seen where none was found in MAX_PAGES.
  */
-export async function listRuns({ runs, filter, size, cursorOf, isVisible }: ListRunsOptions): Promise<RunConnection> {
+export async function listRuns({
+  runs,
+  filter,
+  size,
+  cursorOf,
+  cursors,
+  isVisible,
+}: ListRunsOptions): Promise<RunConnection> {
   const found: RunSnapshot[] = []
   let after: string | null = filter.after ?? null
   let pages = 0
@@ -38,10 +48,13 @@ export async function listRuns({ runs, filter, size, cursorOf, isVisible }: List
     pages += 1
   } while (found.length < size && after !== null && pages < MAX_PAGES)
 
-  const edges = found.slice(0, size).map((node) => ({ cursor: cursorOf(node), node }))
+  const edges = found.slice(0, size).map((node) => ({ cursor: cursors.seal(cursorOf(node)), node }))
   return {
     nodes: edges.map(({ node }) => node),
     edges,
-    pageInfo: { hasNextPage: found.length > size || after !== null, endCursor: edges.at(-1)?.cursor ?? after },
+    pageInfo: {
+      hasNextPage: found.length > size || after !== null,
+      endCursor: edges.at(-1)?.cursor ?? (after === null ? null : cursors.seal(after)),
+    },
   }
 }

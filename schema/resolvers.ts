@@ -1,6 +1,7 @@
 import { GraphQLError } from 'graphql'
 import { toMs } from '../src/core/duration.ts'
-import { isSummary } from '../src/engine/snapshot.ts'
+import type { CursorSeal } from '../src/engine/cursor-seal.ts'
+import { hasWaits, isSummary } from '../src/engine/snapshot.ts'
 import type { Durable, DurableOptions, ListFilter, RunSnapshot, RunStatus, StepSnapshot } from '../src/types.ts'
 import { createAccess } from './access.ts'
 import type { AccessOptions } from './access.ts'
@@ -13,6 +14,8 @@ export interface ResolversConfig {
   readonly options: AccessOptions<unknown> & Pick<DurableOptions, 'maxHold'>
   /** How `durable.runs.list` names the place after a run: its `endCursor` if that run was the page's last. */
   readonly cursorOf: (run: RunSnapshot) => string
+  /** What clients' cursors are sealed with. */
+  readonly cursorSeal: () => Promise<CursorSeal>
 }
 
 /** By type and field, as they are called without a prefix. Fields that are not here take the property of their name. */
@@ -30,6 +33,8 @@ export interface DurableResolvers {
     errors(run: RunSnapshot): unknown
     result(run: RunSnapshot): unknown
     steps(run: RunSnapshot): unknown
+    waitingOn(run: RunSnapshot): unknown
+    retryAfterMs(run: RunSnapshot): unknown
   }
   readonly DurableStep: {
     output(step: StepSnapshot): unknown
@@ -63,7 +68,7 @@ export interface SendArguments {
 /** What `ListFilter.first` allows. */
 const MAX_PAGE = 100
 
-export function createResolvers({ durable, options, cursorOf }: ResolversConfig): DurableResolvers {
+export function createResolvers({ durable, options, cursorOf, cursorSeal }: ResolversConfig): DurableResolvers {
   const access = createAccess(options)
   const maxHoldMs = toMs(options.maxHold ?? '5m', 'maxHold')
 
@@ -74,6 +79,16 @@ export function createResolvers({ durable, options, cursorOf }: ResolversConfig)
     if (!isSummary(run)) return run
     const loading = loaded.get(run) ?? durable.runs.get(run.id)
     loaded.set(run, loading)
+    return (await loading) ?? run
+  }
+
+  const waiting = new WeakMap<RunSnapshot, Promise<RunSnapshot | null>>()
+
+  /** With what it waits for, likewise. */
+  async function withWaits(run: RunSnapshot): Promise<RunSnapshot> {
+    if (hasWaits(run)) return run
+    const loading = waiting.get(run) ?? loaded.get(run) ?? durable.runs.get(run.id, { summary: true, waits: true })
+    waiting.set(run, loading)
     return (await loading) ?? run
   }
 
@@ -93,11 +108,13 @@ export function createResolvers({ durable, options, cursorOf }: ResolversConfig)
 
       async durableRuns(_source, { status, operationName, first, after }, context) {
         const size = Math.min(MAX_PAGE, atLeast(1, first ?? 20, 'durableRuns(first:)'))
+        const scope = await access.listScope(context)
+        const cursors = await cursorSeal()
         const filter: ListFilter = {
-          ...(await access.listScope(context)),
+          ...scope,
           ...(isGiven(status) && { status }),
           ...(isGiven(operationName) && { operationName }),
-          ...(isGiven(after) && { after }),
+          ...(isGiven(after) && { after: cursors.open(after) ?? refuseCursor() }),
           first: size,
         }
         return listRuns({
@@ -105,6 +122,7 @@ export function createResolvers({ durable, options, cursorOf }: ResolversConfig)
           filter,
           size,
           cursorOf,
+          cursors,
           isVisible: (run) => access.canRead(run, context),
         })
       },
@@ -131,6 +149,8 @@ export function createResolvers({ durable, options, cursorOf }: ResolversConfig)
       errors: async (run) => toJson((await whole(run)).result?.errors),
       result: async (run) => (await whole(run)).result,
       steps: async (run) => (await whole(run)).steps,
+      waitingOn: async (run) => (await withWaits(run)).waitingOn,
+      retryAfterMs: async (run) => (await withWaits(run)).retryAfterMs,
     },
 
     DurableStep: {
@@ -143,6 +163,12 @@ export function createResolvers({ durable, options, cursorOf }: ResolversConfig)
 function atLeast(minimum: number, value: number, what: string): number {
   if (value >= minimum) return value
   throw new GraphQLError(`Expected ${what} to be ${minimum} or more, but got ${value}.`, {
+    extensions: { code: 'BAD_USER_INPUT' },
+  })
+}
+
+function refuseCursor(): never {
+  throw new GraphQLError('Expected durableRuns(after:) to be the endCursor of another page, but got something else.', {
     extensions: { code: 'BAD_USER_INPUT' },
   })
 }

@@ -77,7 +77,7 @@ export function createDurable<Context = any, Captured = unknown>(
           ? wrapped
           : extendSchema(wrapped, {
               instance,
-              resolvers: createResolvers({ durable, options: given, cursorOf }),
+              resolvers: createResolvers({ durable, options: given, cursorOf, cursorSeal: () => engine.cursorSeal() }),
               prefix: given.schema?.prefix,
             })
       prepared.set(schema, result)

@@ -189,7 +189,10 @@ export interface DurableOptions<Context = any, Captured = unknown> {
 
 export interface AuthorizeRequest<Context> {
   readonly action: DurableAction
-  /** Null for what concerns no run in particular (list, send). */
+  /**
+   * Null for what concerns no run in particular (list, send). A summary: `steps` and `waitingOn` are empty, and `result`
+   * is null, so that the question takes as long for any run as for none.
+   */
   readonly run: RunSnapshot | null
   readonly context: Context
 }
@@ -297,8 +300,10 @@ export interface Durable<Context = any> {
 }
 
 export interface ReadOptions {
-  /** Without steps and result: that reads one row, whatever the run has done. Default false. */
+  /** Without steps, waits and result: that reads one row, whatever the run has done. Default false. */
   readonly summary?: boolean
+  /** With `summary`: what the run waits for all the same. Default false. */
+  readonly waits?: boolean
 }
 
 export interface Runs {

@@ -45,6 +45,7 @@ export function watchedStore(store: Store, options: WatchOptions): Store {
       end: (runId, ending) => session.end(runId, ending),
       peek: (runIds) => session.peek(runIds),
       list: (query) => session.list(query),
+      secret: () => session.secret(),
       delete: (runId) => session.delete(runId),
       prune: (olderThanMs) => session.prune(olderThanMs),
       watch: (listener) => session.watch(listener),

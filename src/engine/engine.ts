@@ -5,6 +5,8 @@ import type { Clock } from '../core/clock.ts'
 import { DurableError, messageOf } from '../core/errors.ts'
 import type { Claimed, Store, StoreSession } from '../store/store.ts'
 import type { RunSnapshot } from '../types.ts'
+import { createCursorSeal } from './cursor-seal.ts'
+import type { CursorSeal } from './cursor-seal.ts'
 import type { Execution } from './execution.ts'
 import type { Host } from './host.ts'
 import { Hosts } from './hosts.ts'
@@ -41,6 +43,7 @@ export class Engine {
   readonly #reclaiming = new Set<string>()
   /** Runs that are being cancelled from here: the open request is told why, rather than that its run is lost. */
   readonly #cancelling = new Set<string>()
+  #cursorSeal: Promise<CursorSeal> | null = null
   #worker: Worker | null = null
   #unwatch: () => void = () => {}
   #clockOffsetMs = 0
@@ -157,6 +160,20 @@ export class Engine {
 
   resumeDelayMs(failures: number): number {
     return backoffMs(failures, { ...this.options.backoff, jitter: 'none' }, () => 1)
+  }
+
+  // ---- Secrets
+
+  /** Asked of the store once, when a client lists runs. */
+  cursorSeal(): Promise<CursorSeal> {
+    this.#cursorSeal ??= this.store
+      .call((session) => session.secret())
+      .then(createCursorSeal)
+      .catch((error: unknown) => {
+        this.#cursorSeal = null // it is asked again
+        throw error
+      })
+    return this.#cursorSeal
   }
 
   // ---- Operations

@@ -60,6 +60,12 @@ export function fingerprintOf(encodedOperation: string): string {
   return createHash('sha256').update(encodedOperation).digest('base64url')
 }
 
+const USED_FOR_ANOTHER =
+  'Expected the operation and variables that this Idempotency-Key was first used with, but got others. Use a new key.'
+/** The same whatever the operation: it tells of the caller alone. */
+const USED_BY_ANYBODY =
+  'Expected an Idempotency-Key that was not used before: nothing was executed again, and requests without an owner are not given the response of another. Follow the run by its id, or use a new key.'
+
 /**
  * A request under a key that a run already has. With the same operation it joins that run: it gets its response if the
  * run ends within `hold`, else the deferred payload. With another operation it is refused.
@@ -73,16 +79,16 @@ export async function joinRun(
   conflict: Conflict,
 ): Promise<ExecutionResult | null> {
   const { engine } = operation
-  const view = await engine.reads.view(conflict.runId)
+  const view = await engine.reads.row(conflict.runId)
   if (view === null) return null
   // The key alone does not give anybody the response: without an owner it is nobody's in particular (I9).
-  const isVisible = await engine.canRead(toSummary(view), operation.context)
-  if (conflict.fingerprint !== fingerprint || !isVisible) {
-    const error = new DurableError(
-      'DURABLE_IDEMPOTENCY_CONFLICT',
-      'Expected the operation and variables that this Idempotency-Key was first used with, but got others. Use a new key.',
-      { extensions: { http: { status: 422 } } },
-    )
+  const isVisible = await engine.canRead(toSummary(view, false), operation.context)
+  // Where runs have owners, those who are nobody in particular share their keys, but not each other's answers.
+  const isAnybody = engine.options.owner !== null && operation.resumed.owner === null
+  if (conflict.fingerprint !== fingerprint || !isVisible || isAnybody) {
+    const error = new DurableError('DURABLE_IDEMPOTENCY_CONFLICT', isAnybody ? USED_BY_ANYBODY : USED_FOR_ANOTHER, {
+      extensions: { http: { status: 422 } },
+    })
     return { errors: [error] }
   }
   return engine.waiters.until(conflict.runId, { timeoutMs: engine.options.holdMs }, async (seen) => {

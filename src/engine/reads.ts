@@ -7,6 +7,7 @@ export class Reads {
   readonly #store: StoreAccess
   /** Asked for, and not sent to the store yet: what is sent already may be older than the question. */
   readonly #asked = new Map<string, Promise<RunView | null>>()
+  readonly #rows = new Map<string, Promise<RunView | null>>()
   readonly #results = new WeakMap<object, Promise<string | null>>()
 
   constructor(store: StoreAccess) {
@@ -15,13 +16,22 @@ export class Reads {
 
   /** The run and its waits. A thousand aliases of one request are one read. */
   view(runId: string): Promise<RunView | null> {
-    const asked = this.#asked.get(runId)
+    return this.#shared(this.#asked, runId, true)
+  }
+
+  /** The run's row alone: what is decided upon takes as long for any run as for none (I9). */
+  row(runId: string): Promise<RunView | null> {
+    return this.#shared(this.#rows, runId, false)
+  }
+
+  #shared(askedFor: Map<string, Promise<RunView | null>>, runId: string, waits: boolean): Promise<RunView | null> {
+    const asked = askedFor.get(runId)
     if (asked) return asked
     const view = onceDrained(() => {
-      this.#asked.delete(runId)
-      return this.#store.call((session) => session.read(runId))
+      askedFor.delete(runId)
+      return this.#store.call((session) => session.read(runId, { waits }))
     })
-    this.#asked.set(runId, view)
+    askedFor.set(runId, view)
     return view
   }
 

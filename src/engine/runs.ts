@@ -11,10 +11,10 @@ const MAX_PAGE = 100
 
 /** `durable.runs` */
 export function createRuns(engine: Engine): Runs {
-  const get = async (id: string, { summary = false }: ReadOptions = {}): Promise<RunSnapshot | null> => {
+  const get = async (id: string, { summary = false, waits = false }: ReadOptions = {}): Promise<RunSnapshot | null> => {
     if (summary) {
-      const view = await engine.reads.view(id)
-      return view && toSummary(view)
+      const view = await (waits ? engine.reads.view(id) : engine.reads.row(id))
+      return view && toSummary(view, waits)
     }
     const view = await engine.store.call((session) => session.read(id, { journal: true, result: true }))
     return view && toSnapshot(view, engine.find(id)?.run ?? null)
@@ -28,7 +28,10 @@ export function createRuns(engine: Engine): Runs {
       // One more than asked for tells whether there is another page.
       const found = await engine.store.call((session) => session.list({ ...query, first: query.first + 1 }))
       const records = found.slice(0, query.first)
-      const views = await Promise.all(records.map(({ id }) => get(id, options)))
+      const { summary = false, waits = false } = options
+      // A row is all that such a summary needs.
+      const views =
+        summary && !waits ? records.map(summaryOf) : await Promise.all(records.map(({ id }) => get(id, options)))
       const last = records.at(-1)
       return {
         runs: views.filter((run) => run !== null),
@@ -36,11 +39,11 @@ export function createRuns(engine: Engine): Runs {
       }
     },
 
-    async wait(id, { timeout, signal, summary = false } = {}) {
+    async wait(id, { timeout, signal, summary = false, waits = false } = {}) {
       const timeoutMs = timeout === undefined ? Infinity : toMs(timeout, 'timeout')
       return engine.waiters.until(id, { timeoutMs, signal }, (seen) => {
         if (seen === null) return null
-        return seen === 'open' || !summary ? get(id, { summary }) : toSummary(seen)
+        return seen === 'open' || !summary ? get(id, { summary, waits }) : toSummary(seen, true)
       })
     },
 
@@ -68,6 +71,10 @@ function toQuery({ first = DEFAULT_PAGE, after, status, operationName, owner }: 
     ...(operationName !== undefined && { operationName }),
     ...(owner !== undefined && { owner }),
   }
+}
+
+function summaryOf(run: RunRecord): RunSnapshot {
+  return toSummary({ at: run.updatedAt, run, waits: [], journal: null, result: null, input: null }, false)
 }
 
 /** The place after a run, as `endCursor` names it. */

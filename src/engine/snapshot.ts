@@ -9,7 +9,8 @@ import { retryAfterMs } from './deferred.ts'
 import type { Execution } from './execution.ts'
 import { decodeResult } from './result.ts'
 
-const summaries = new WeakSet<RunSnapshot>()
+/** With whether its waits were read. */
+const summaries = new WeakMap<RunSnapshot, boolean>()
 const summaryOf = new WeakMap<RunView, RunSnapshot>()
 
 /** Whether a snapshot was made without its steps and its result. */
@@ -17,12 +18,17 @@ export function isSummary(run: RunSnapshot): boolean {
   return summaries.has(run)
 }
 
-/** A run without steps and result. Whoever shares a view shares its summary. */
-export function toSummary(view: RunView): RunSnapshot {
+/** Whether what it waits for was read. */
+export function hasWaits(run: RunSnapshot): boolean {
+  return summaries.get(run) ?? true
+}
+
+/** A run without steps and result, and `withWaits` or not. Whoever shares a view shares its summary. */
+export function toSummary(view: RunView, withWaits: boolean): RunSnapshot {
   const known = summaryOf.get(view)
   if (known) return known
   const summary = { ...toSnapshot({ ...view, journal: null, result: null }, null), steps: [] }
-  summaries.add(summary)
+  summaries.set(summary, withWaits)
   summaryOf.set(view, summary)
   return summary
 }

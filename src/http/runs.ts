@@ -54,7 +54,10 @@ async function answer(
   const timeout = Math.min(waitMs, engine.options.maxHoldMs)
   const run = visible.endedAt ? visible : await runs.wait(id, { timeout, signal: request.signal, summary: true })
   if (!run || !(await access.canRead(run, context))) return problem(404, 'There is no such run.')
-  if (!run.endedAt) return pending(run)
+  if (!run.endedAt) {
+    const open = await runs.get(id, { summary: true, waits: true })
+    return pending(open && !open.endedAt ? open : run)
+  }
   const stored = await engine.reads.result(id, run)
   return stored === null ? problem(404, 'There is no such run.') : finished(decodeResult(stored))
 }

@@ -89,7 +89,10 @@ export interface StoreSession {
    */
   reap(): Promise<number>
 
-  /** The run with its waits, and with whatever else was asked for, of one moment. Null where there is none. */
+  /**
+   * The run with its waits, and with whatever else was asked for, of one moment. Null where there is none. Without the
+   * waits and the rest, it costs the same whatever the run has done and is waiting for (I9).
+   */
   read(runId: string, parts?: ReadParts): Promise<RunView | null>
 
   /** How it stands with these runs; those that there are not are left out. For whoever waits for many. */
@@ -109,6 +112,12 @@ export interface StoreSession {
    * session did itself. Returns how to stop.
    */
   watch(listener: (hint: StoreHint) => void): () => void
+
+  /**
+   * A text of at least 128 random bits that all sessions of the store get, and nobody else: what clients are given is
+   * sealed with it. Made when it is first asked for, and the same from then on.
+   */
+  secret(): Promise<string>
 
   /** Releases what the session holds open and unregisters the process. Runs it still holds become due now. */
   close(): Promise<void>
@@ -354,6 +363,8 @@ export interface BeatReceipt {
 }
 
 export interface ReadParts {
+  /** Default true. */
+  readonly waits?: boolean
   readonly journal?: boolean
   readonly result?: boolean
   readonly input?: boolean
@@ -362,6 +373,7 @@ export interface ReadParts {
 export interface RunView {
   readonly at: number
   readonly run: RunRecord
+  /** Empty where they were not asked for. */
   readonly waits: readonly WaitRecord[]
   readonly journal: readonly OutcomeRecord[] | null
   readonly result: string | null

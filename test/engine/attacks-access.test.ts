@@ -26,7 +26,8 @@ function readsOf(store: Store): { readonly store: Store; readonly reads: (ReadPa
   return { store: { name: store.name, connect }, reads }
 }
 
-const readsMuch = (parts: ReadParts | undefined): boolean => Boolean(parts?.journal || parts?.result || parts?.input)
+const readsMuch = (parts: ReadParts | undefined): boolean =>
+  Boolean(parts?.journal || parts?.result || parts?.input) || parts?.waits !== false
 
 function getRun({ durable }: Server, runId: string, user: string): Promise<Response> {
   return durable.fetch(new Request(`http://test/graphql/runs/${runId}`), { user })
@@ -56,7 +57,7 @@ overStores("a stranger who sends another's Idempotency-Key", (world) => {
 })
 
 overStores('reading runs', (world) => {
-  it('that are not yours reads neither journal nor result, as for what does not exist (I9)', async () => {
+  it('that are not yours reads neither journal nor result nor waits, as for what does not exist (I9)', async () => {
     const { store, reads } = readsOf(world().store)
     const server = world().serve({ ...oneField(napping, { store, owner }), ...byUser })
     const { runId } = await server.ask('{ go }', {}, { 'x-user': 'alice' })

@@ -41,6 +41,37 @@ overStores('a run of somebody else’s (I9)', (world) => {
   })
 })
 
+overStores('a list of runs', (world) => {
+  it('gives a cursor that is good in every process, and tells nothing of runs that the caller may not see (I9)', async () => {
+    const options: ServerOptions = {
+      ...oneField(async (_source, { n }, { step }) => step.run('work', () => n), {
+        authorize: ({ run, context }) => run === null || context.user === 'ada' || run.operationName === 'Mine',
+      }),
+      context: ({ request }) => ({ user: request.headers.get('x-user') }),
+    }
+    const [one, other] = [world().serve(options), world().serve(options)]
+    await one.ask('query Mine { go(n: 1) }', {}, bob)
+    for (let n = 0; n < 12; n++) {
+      await world().advance('1s')
+      await one.ask('query Theirs { go(n: 2) }', {}, ada)
+    }
+    await world().settle()
+    const list =
+      'query ($after: String) { durableRuns(first: 1, after: $after) { nodes { id operationName } pageInfo { hasNextPage endCursor } } }'
+    const first = (await one.ask(list, {}, bob)).data.durableRuns
+    expect(first).toMatchObject({ nodes: [], pageInfo: { hasNextPage: true } })
+    const second = (await other.ask(list, { after: first.pageInfo.endCursor }, bob)).data.durableRuns
+    expect(second.nodes).toMatchObject([{ operationName: 'Mine' }])
+
+    const theirs = (await one.ask('{ durableRuns { nodes { id createdAt } } }', {}, ada)).data.durableRuns.nodes
+    const told = Buffer.from(first.pageInfo.endCursor, 'base64url').toString('latin1')
+    for (const { id, createdAt } of theirs) {
+      expect(told).not.toContain(id)
+      expect(told).not.toContain(String(Date.parse(createdAt)))
+    }
+  })
+})
+
 overStores('durableRun', (world) => {
   it('with wait carries a run to its end where there is no worker', async () => {
     const server = world().serve({ ...owned, durable: { ...owned.durable, worker: false } })

@@ -151,6 +151,27 @@ describe('Idempotency-Key', () => {
     expect(calls).toEqual(['approve'])
   })
 
+  it('does not give those who have no owner, where runs have owners, each other’s answers, and executes nothing twice (I9)', async () => {
+    const { send, calls } = server(memoryStore(), '50ms')
+    const anonymous = { 'idempotency-key': 'k1' }
+    const first = await send('mutation { approve }', anonymous)
+    expect(first.status).toBe(202)
+    const answers = [
+      await send('mutation { approve }', anonymous),
+      await send('mutation { pay(amount: 6) }', anonymous),
+      await send('mutation { pay(amount: 5) }', { 'idempotency-key': 'k2' }),
+      await send('mutation { pay(amount: 5) }', { 'idempotency-key': 'k2' }),
+    ]
+    expect(answers.map(({ status }) => status)).toEqual([422, 422, 200, 422])
+    expect(answers[0]).toEqual(answers[1])
+    expect(answers[0]?.body.errors?.[0]?.extensions?.code).toBe('DURABLE_IDEMPOTENCY_CONFLICT')
+    expect(JSON.stringify(answers[0])).not.toContain(first.body.extensions?.runId)
+    expect(JSON.stringify(answers[3])).not.toContain('paid')
+    expect(calls).toEqual(['approve', 'pay 5'])
+    // Those who have one are not touched by it.
+    expect((await send('mutation { pay(amount: 5) }', key('k2'))).body.data).toEqual({ pay: 'paid 5 run_' })
+  })
+
   it('makes no run of a query, such as a poll, that changes nothing', async () => {
     const { send, durable } = server()
     expect((await send('{ ok }', key('k1'))).body).toEqual({ data: { ok: null } })

@@ -1,6 +1,7 @@
 import { buildSchema, GraphQLError } from 'graphql'
 import { describe, expect, it } from 'vitest'
 import type { AuthorizeRequest, RunSnapshot } from '../../src/types.ts'
+import { createCursorSeal } from '../../src/engine/cursor-seal.ts'
 import { aRun, ask, runId, START, stubDurable, stubResolvers } from './stub.ts'
 
 const schema = buildSchema('type Query { hello: String }')
@@ -207,7 +208,41 @@ describe('durableRuns', () => {
     const durable = stubDurable([...digits.map((run, index) => ({ ...run, id: `${run.id}${index}` })), aRun('0')])
     const first = await ask(schema, durable, { authorize }, query, { variables: { first: 1 } })
     expect(durable.calls).toHaveLength(10)
-    expect(first.data).toMatchObject({ durableRuns: { nodes: [], pageInfo: { hasNextPage: true } } })
+    const page = first.data!['durableRuns'] as Page
+    expect(page).toMatchObject({ nodes: [], pageInfo: { hasNextPage: true } })
+    // It is the place of a run that the caller may not see.
+    expect(Buffer.from(page.pageInfo.endCursor!, 'base64url').toString()).not.toMatch(/run_|after/)
+
+    let after: string | null = page.pageInfo.endCursor
+    const seen: string[] = []
+    for (let pages = 0; after !== null && pages < 10; pages++) {
+      const { data } = await ask(schema, durable, { authorize }, query, { variables: { first: 1, after } })
+      const next = data!['durableRuns'] as Page
+      seen.push(...next.nodes.map(({ id }) => id))
+      after = next.pageInfo.hasNextPage ? next.pageInfo.endCursor : null
+    }
+    expect(seen).toEqual([runId('0')])
+  })
+
+  it.each(['', 'nonsense', 'after run_1', Buffer.from(`1767225600000 ${runId('1')}`).toString('base64url'), '🙂'])(
+    'refuses %j as a cursor: places are not for clients to make up (I9)',
+    async (after) => {
+      const { data, errors } = await ask(schema, stubDurable(many), { owner }, query, { ...ada, variables: { after } })
+      expect(data).toBeNull()
+      expect(errors).toMatchObject([
+        { message: expect.stringContaining('Expected durableRuns(after:)'), extensions: { code: 'BAD_USER_INPUT' } },
+      ])
+    },
+  )
+
+  it('refuses a cursor that was changed, and one of another store', async () => {
+    const { pages } = await walk({ owner }, 2)
+    const good = pages[0]!.pageInfo.endCursor!
+    const changed = `${good.slice(0, -2)}${good.endsWith('AA') ? 'BB' : 'AA'}`
+    for (const after of [changed, createCursorSeal('another').seal(`after ${runId('7')}`)]) {
+      const { errors } = await ask(schema, stubDurable(many), { owner }, query, { ...ada, variables: { after } })
+      expect(errors?.[0]?.extensions).toEqual({ code: 'BAD_USER_INPUT' })
+    }
   })
 
   it('passes its filters on, with a page of at most 100', async () => {

@@ -1,6 +1,7 @@
 import { graphql } from 'graphql'
 import type { ExecutionResult, GraphQLSchema } from 'graphql'
 import { extendSchema } from '../../schema/extend.ts'
+import { createCursorSeal } from '../../src/engine/cursor-seal.ts'
 import { createResolvers } from '../../schema/resolvers.ts'
 import type { ResolversConfig } from '../../schema/resolvers.ts'
 import type { Durable, EventInput, ListFilter, RunPage, RunSnapshot } from '../../src/types.ts'
@@ -88,8 +89,10 @@ export function cursorOf(run: RunSnapshot): string {
   return `after ${run.id}`
 }
 
+export const SEAL = createCursorSeal('secret')
+
 export function stubResolvers(durable: StubDurable = stubDurable([]), options: ResolversConfig['options'] = {}) {
-  return createResolvers({ durable, options, cursorOf })
+  return createResolvers({ durable, options, cursorOf, cursorSeal: async () => SEAL })
 }
 
 /** Runs one operation over a schema extended for the stub. */

@@ -12,6 +12,7 @@ export interface Database {
   readonly processes: Map<string, ProcessEntry>
   /** Which run an idempotency key belongs to. */
   readonly idempotency: Map<string, Conflict>
+  readonly secret: string
   readonly hints: Hints
   readonly onCommit: ((phase: 'before' | 'after', what: string) => void) | undefined
 }

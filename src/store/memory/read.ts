@@ -8,7 +8,7 @@ export function read(caller: Caller, runId: string, parts: ReadParts = {}): RunV
   return {
     at: caller.now(),
     run: entry.record,
-    waits: waitsOf(entry),
+    waits: parts.waits === false ? [] : waitsOf(entry),
     journal: parts.journal ? journalOf(entry) : null,
     result: parts.result ? entry.result : null,
     input: parts.input ? entry.input : null,

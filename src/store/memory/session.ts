@@ -80,6 +80,7 @@ export function openSession(database: Database, options: ConnectOptions): Memory
     list: (query) => call(() => list(caller, query)),
     delete: (runId) => call(() => deleteRun(caller, runId)),
     prune: (olderThanMs) => call(() => prune(caller, olderThanMs)),
+    secret: () => call(() => database.secret),
     watch(listener) {
       if (state !== 'open') return () => {}
       const unwatch = database.hints.watch(processId, listener)

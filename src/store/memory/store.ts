@@ -1,6 +1,7 @@
 import type { ConnectOptions, Store, StoreSession } from '../store.ts'
 import type { Database } from './database.ts'
 import { createHints } from '../hints.ts'
+import { newSecret } from '../secret.ts'
 import { openSession } from './session.ts'
 
 export interface MemoryStoreOptions {
@@ -31,6 +32,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
     events: new Map(),
     processes: new Map(),
     idempotency: new Map(),
+    secret: newSecret(),
     hints: createHints(),
     onCommit: options.onCommit,
   }

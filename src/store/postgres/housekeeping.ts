@@ -1,3 +1,4 @@
+import { newSecret, SECRET_NAME } from '../secret.ts'
 import type { PruneReceipt } from '../store.ts'
 import type { Caller } from './session.ts'
 import * as sql from './sql/housekeeping.ts'
@@ -21,4 +22,10 @@ export async function prune({ general, send }: Caller, olderThanMs: number): Pro
     events: events?.events ?? 0,
     more: (runs?.more ?? false) || (events?.more ?? false),
   }
+}
+
+export async function secret({ general, send }: Caller): Promise<string> {
+  const made = newSecret()
+  const [row] = await send('secret', () => general.query(sql.SECRET, SECRET_NAME, made))
+  return row?.value ?? made
 }

@@ -4,13 +4,13 @@ import * as sql from './sql/read.ts'
 import { toOutcomeRecord, toRunRecord, toWaitRecord } from './sql/rows.ts'
 
 export async function read({ general }: Caller, runId: string, parts: ReadParts = {}): Promise<RunView | null> {
-  const { journal = false, result = false, input = false } = parts
-  const [row] = await general.query(sql.READ, runId, journal, result, input)
+  const { waits = true, journal = false, result = false, input = false } = parts
+  const [row] = await general.query(sql.READ, runId, journal, result, input, waits)
   if (!row) return null
   return {
     at: row.at,
     run: toRunRecord(row),
-    waits: row.waits.map(toWaitRecord),
+    waits: row.waits?.map(toWaitRecord) ?? [],
     journal: row.journal?.map(toOutcomeRecord) ?? null,
     result: row.result,
     input: row.input,

@@ -7,7 +7,7 @@ import { commit, end } from './commit.ts'
 import { findEvents, send } from './events.ts'
 import { Hints } from './hints.ts'
 import type { Destination } from './hosts.ts'
-import { deleteRun, prune } from './housekeeping.ts'
+import { deleteRun, prune, secret } from './housekeeping.ts'
 import { Lane } from './lane.ts'
 import { beat, Contact, goodForMs, reap, register, unregister } from './liveness.ts'
 import { migrate } from './open.ts'
@@ -171,6 +171,7 @@ export async function openSession(options: SessionOptions): Promise<PostgresSess
     list: (query) => call(() => list(caller, query)),
     delete: (runId) => call(() => deleteRun(caller, runId)),
     prune: (olderThanMs) => call(() => prune(caller, olderThanMs)),
+    secret: () => call(() => secret(caller)),
     watch: (listener) => (state === 'open' ? hints.watch(listener) : () => {}),
     async close() {
       if (state !== 'open') return

@@ -1,3 +1,4 @@
+import { newSecret, SECRET_NAME } from '../secret.ts'
 import type { PruneReceipt } from '../store.ts'
 import type { Database } from './database.ts'
 import type { Caller } from './session.ts'
@@ -52,4 +53,15 @@ function remove(database: Database, run: number): void {
   for (const statement of [DELETE_OUTCOMES, CLOSE_WAITS, DELETE_INPUT, DELETE_RESULT, DELETE_KEY, DELETE_RUN]) {
     database.run(statement, run)
   }
+}
+
+export async function secret({ database, write }: Caller): Promise<string> {
+  const read = (): string | undefined => database.get(sql.READ_SECRET, SECRET_NAME)?.value
+  const known = await database.read(read)
+  if (known !== undefined) return known
+  return write('secret', () => {
+    const made = newSecret()
+    database.run(sql.MAKE_SECRET, SECRET_NAME, made)
+    return read() ?? made
+  })
 }

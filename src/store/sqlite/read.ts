@@ -11,7 +11,7 @@ export function read({ database, now }: Caller, runId: string, parts: ReadParts 
     return {
       at: now(),
       run: toRunRecord(row),
-      waits: database.all(READ_WAITS, row.n).map(toWaitRecord),
+      waits: parts.waits === false ? [] : database.all(READ_WAITS, row.n).map(toWaitRecord),
       journal: parts.journal ? database.all(READ_JOURNAL, row.n).map(toOutcomeRecord) : null,
       result: parts.result ? (database.get(sql.READ_RESULT, row.n)?.body ?? null) : null,
       input: parts.input ? (database.get(READ_INPUT, row.n)?.body ?? null) : null,

@@ -6,7 +6,7 @@ import type { Database, Hint } from './database.ts'
 import { findEvents, send } from './events.ts'
 import type { Hints } from '../hints.ts'
 import { pollOtherProcesses } from './hints.ts'
-import { deleteRun, prune } from './housekeeping.ts'
+import { deleteRun, prune, secret } from './housekeeping.ts'
 import { beat, reap, register, unregister } from './liveness.ts'
 import { IN_MEMORY } from './open.ts'
 import { leasePresence, lockFilePresence, type Presence } from './presence.ts'
@@ -96,6 +96,7 @@ export async function openSession(options: SessionOptions): Promise<SqliteSessio
     list: (query) => call(() => list(caller, query)),
     delete: (runId) => call(() => deleteRun(caller, runId)),
     prune: (olderThanMs) => call(() => prune(caller, olderThanMs)),
+    secret: () => call(() => secret(caller)),
     watch(listener) {
       if (state !== 'open') return () => {}
       const unwatchSessions = hints.watch(processId, listener)

@@ -21,6 +21,16 @@ function by(owner: string | null, operationName: string | null): Pick<RunCommit,
 }
 
 export function readSuite({ describe, it }: SuiteRunner, context: SuiteContext): void {
+  describe('secret', () => {
+    it('is the same for all sessions, whoever asks first, and long enough', async () => {
+      const sessions = [await context.connect(), await context.connect(), await context.connect()]
+      const secrets = await Promise.all(sessions.map((session) => session.secret()))
+      assert.equal(new Set(secrets).size, 1)
+      assert.ok((secrets[0]?.length ?? 0) >= 22)
+      assert.equal(await (await context.connect()).secret(), secrets[0])
+    })
+  })
+
   describe('read', () => {
     it('brings the record and the waits always, and the rest where asked for', async () => {
       const session = await context.connect()
@@ -31,6 +41,14 @@ export function readSuite({ describe, it }: SuiteRunner, context: SuiteContext):
       assert.deepEqual([journal?.journal?.length, journal?.input], [1, null])
       const input = await session.read('run', { input: true, result: true })
       assert.deepEqual([input?.input, input?.journal, input?.result], [newRun().input, null, null])
+    })
+
+    it('leaves the waits out where they are not asked for', async () => {
+      const session = await context.connect()
+      await accept(session, first('run', { outcomes: [outcome(0)], opens: [eventWait('w', 'order')], next: PARKED }))
+      const row = await session.read('run', { waits: false })
+      assert.deepEqual([row?.run.id, row?.waits, row?.journal], ['run', [], null])
+      assert.deepEqual((await session.read('run', { waits: false, journal: true }))?.journal?.length, 1)
     })
 
     it('brings the result of a run that has ended', async () => {

@@ -70,3 +70,11 @@ export const PRUNE_EVENTS = statement<
     ) as more
   from doomed`,
 )
+
+/** Whoever comes second gets the first one's. */
+export const SECRET = statement<[name: string, value: string], { readonly value: string }>(
+  'secret',
+  `insert into durable.secrets as s (name, value) values ($1, $2)
+  on conflict (name) do update set value = s.value
+  returning s.value`,
+)

@@ -4,10 +4,10 @@ import { NOW, statement } from './statement.ts'
 
 /** One statement, and so of one moment. */
 export const READ = statement<
-  [id: string, journal: boolean, result: boolean, input: boolean],
+  [id: string, journal: boolean, result: boolean, input: boolean, waits: boolean],
   RunRow & {
     readonly at: number
-    readonly waits: readonly WaitTuple[]
+    readonly waits: readonly WaitTuple[] | null
     readonly journal: readonly OutcomeTuple[] | null
     readonly result: string | null
     readonly input: string | null
@@ -15,7 +15,7 @@ export const READ = statement<
 >(
   'read',
   `
-  select ${NOW} as at, ${RUN_COLUMNS}, ${WAITS} as waits,
+  select ${NOW} as at, ${RUN_COLUMNS}, case when $5 then ${WAITS} end as waits,
     case when $2 then ${JOURNAL} end as journal,
     case when $3 then (select x.body from durable.results x where x.run = r.n) end as result,
     case when $4 then (select x.body from durable.inputs x where x.run = r.n) end as input

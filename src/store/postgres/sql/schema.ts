@@ -123,6 +123,9 @@ export const MIGRATIONS: readonly string[] = [
     add column blamed integer not null default 0,
     add column on_probation boolean not null default false;
   `,
+  `
+  create table durable.secrets (name text collate "C" primary key, value text not null);
+  `,
 ]
 
 export const CREATE_SCHEMA = 'create schema durable_schema'

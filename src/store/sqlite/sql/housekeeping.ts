@@ -21,3 +21,11 @@ export const FIND_EVENTS_BEFORE = statement<[before: number, limit: number], { r
 )
 
 export const DELETE_EVENT = statement<[n: number]>('delete from events where n = ?')
+
+export const MAKE_SECRET = statement<[name: string, value: string]>(
+  'insert into secrets (name, value) values (?, ?) on conflict (name) do nothing',
+)
+
+export const READ_SECRET = statement<[name: string], { readonly value: string }>(
+  'select value from secrets where name = ?',
+)

@@ -100,6 +100,9 @@ export const MIGRATIONS: readonly string[] = [
   alter table runs add column on_probation integer not null default 0;
   alter table processes add column touches integer not null default 0;
   `,
+  `
+  create table secrets (name text primary key, value text not null) without rowid;
+  `,
 ]
 
 export const WRITE_AHEAD_LOG = statement<[], { journal_mode: string }>('pragma journal_mode = wal')
