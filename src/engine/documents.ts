@@ -1,28 +1,30 @@
-import { getVariableValues, Kind, print, visit } from 'graphql'
-import type {
-  DocumentNode,
-  ExecutionArgs,
-  FieldNode,
-  FragmentDefinitionNode,
-  NamedTypeNode,
-  OperationDefinitionNode,
-  SelectionNode,
-  SelectionSetNode,
-} from 'graphql'
+import { collectFields } from '@graphql-tools/utils'
+import { getOperationAST, getVariableValues, Kind, print, visit } from 'graphql'
+import type { DocumentNode, ExecutionArgs, FieldNode, FragmentDefinitionNode, OperationDefinitionNode } from 'graphql'
 
 type Named = Pick<ExecutionArgs, 'document' | 'operationName'>
 
-/** The operation that is executed; undefined where the executor will say that there is none. */
+/**
+ * The operation that is executed (specification, 6.1). Undefined where there is none of the name, or several and no name:
+ * the executor refuses these, and nothing may be done for them before it does.
+ */
 export function operationIn({ document, operationName }: Named): OperationDefinitionNode | undefined {
-  return document.definitions.find(
-    (node): node is OperationDefinitionNode =>
-      node.kind === Kind.OPERATION_DEFINITION && (!operationName || node.name?.value === operationName),
-  )
+  return getOperationAST(document, operationName) ?? undefined
+}
+
+type VariableValues = Parameters<typeof collectFields>[2]
+
+/** Null where they are an error of the whole request. */
+function coercedVariables(args: ExecutionArgs, operation: OperationDefinitionNode): VariableValues | null {
+  const definitions = operation.variableDefinitions ?? []
+  const values: object = getVariableValues(args.schema, definitions, args.variableValues ?? {})
+  if ('variableValues' in values) return values.variableValues as VariableValues // graphql 17
+  return 'coerced' in values ? { coerced: values.coerced as VariableValues['coerced'], sources: {} } : null // graphql 16
 }
 
 export function areVariablesValid(args: ExecutionArgs): boolean {
-  const definitions = operationIn(args)?.variableDefinitions ?? []
-  return getVariableValues(args.schema, definitions, args.variableValues ?? {}).errors === undefined
+  const operation = operationIn(args)
+  return operation !== undefined && coercedVariables(args, operation) !== null
 }
 
 /** The text as the client sent it, where the parser kept it. */
@@ -48,54 +50,17 @@ export function withoutIncrementalDelivery(document: DocumentNode): DocumentNode
 
 /** The root fields of the operation: response keys, in their order, with the nodes that select each. */
 export function rootSelections(args: ExecutionArgs): Map<string, FieldNode[]> {
-  const operation = operationIn(args)
+  const whole = { ...args, document: withoutIncrementalDelivery(args.document) } // fields of deferred fragments, too
+  const operation = operationIn(whole)
   const type = operation && args.schema.getRootType(operation.operation)
-  if (!operation || !type) return new Map()
-  const typeNames = new Set([type.name, ...type.getInterfaces().map((each) => each.name)])
-  return collectRootFields(operation, fragmentsOf(args.document), typeNames, args.variableValues ?? {})
+  const variables = operation && coercedVariables(args, operation)
+  if (!type || !variables) return new Map()
+  return collectFields(args.schema, fragmentsOf(whole.document), variables, type, operation.selectionSet).fields
 }
 
 /** The response keys of the operation's root fields that have a resolver to wait for. */
 export function rootKeys(args: ExecutionArgs): string[] {
   return [...rootSelections(args)].filter(([, nodes]) => nodes[0]?.name.value !== '__typename').map(([key]) => key)
-}
-
-/** The specification's CollectFields (6.3.2), for the root of an operation. */
-function collectRootFields(
-  operation: OperationDefinitionNode,
-  fragments: Readonly<Record<string, FragmentDefinitionNode>>,
-  typeNames: ReadonlySet<string>,
-  variables: Readonly<Record<string, unknown>>,
-): Map<string, FieldNode[]> {
-  const fields = new Map<string, FieldNode[]>()
-  const visited = new Set<string>()
-  const isTrue = (name: 'skip' | 'include', node: SelectionNode): boolean | undefined => {
-    const value = node.directives?.find((directive) => directive.name.value === name)?.arguments?.[0]?.value
-    if (value?.kind === Kind.BOOLEAN) return value.value
-    if (value?.kind !== Kind.VARIABLE) return undefined
-    const variable = value.name.value
-    if (variable in variables) return variables[variable] === true
-    const fallback = operation.variableDefinitions?.find((d) => d.variable.name.value === variable)?.defaultValue
-    return fallback?.kind === Kind.BOOLEAN && fallback.value
-  }
-  const applies = (condition: NamedTypeNode | undefined): boolean => !condition || typeNames.has(condition.name.value)
-  const collect = ({ selections }: SelectionSetNode): void => {
-    for (const node of selections) {
-      if (isTrue('skip', node) === true || isTrue('include', node) === false) continue
-      if (node.kind === Kind.FIELD) {
-        const key = node.alias?.value ?? node.name.value
-        fields.set(key, [...(fields.get(key) ?? []), node])
-      } else if (node.kind === Kind.INLINE_FRAGMENT) {
-        if (applies(node.typeCondition)) collect(node.selectionSet)
-      } else if (!visited.has(node.name.value)) {
-        visited.add(node.name.value)
-        const fragment = fragments[node.name.value]
-        if (fragment && applies(fragment.typeCondition)) collect(fragment.selectionSet)
-      }
-    }
-  }
-  collect(operation.selectionSet)
-  return fields
 }
 
 /** The document with one root field only, and what that needs of variables and fragments. */
@@ -132,8 +97,9 @@ export function cutToField({ document, operationName }: Named, nodes: readonly F
   }
 }
 
+/** Without a prototype: clients choose the names. */
 function fragmentsOf(document: DocumentNode): Record<string, FragmentDefinitionNode> {
-  return Object.fromEntries(
-    document.definitions.flatMap((node) => (node.kind === Kind.FRAGMENT_DEFINITION ? [[node.name.value, node]] : [])),
-  )
+  const fragments = Object.create(null) as Record<string, FragmentDefinitionNode>
+  for (const node of document.definitions) if (node.kind === Kind.FRAGMENT_DEFINITION) fragments[node.name.value] = node
+  return fragments
 }
