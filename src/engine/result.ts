@@ -1,12 +1,8 @@
 import type { ExecutionResult, FormattedExecutionResult } from 'graphql'
 import { isGraphQLError } from '../core/codec.ts'
+import { keptInit, responseInitOf } from './response-init.ts'
+import type { ResponseInit } from './response-init.ts'
 import type { EndStatus } from '../store/store.ts'
-
-/** Status and headers that belong to a response, kept beside the result and not in it. */
-export interface ResponseInit {
-  readonly status?: number
-  readonly headers?: Readonly<Record<string, string>>
-}
 
 export interface StoredResult {
   readonly result: FormattedExecutionResult
@@ -21,19 +17,7 @@ export function encodeResult(result: ExecutionResult): string {
     ...('data' in result && { data: result.data }),
     ...(Object.keys(extensions).length > 0 && { extensions }),
   }
-  return JSON.stringify({ result: response, http: responseInit(result) })
-}
-
-/** Errors have a say in it as well, as they have in Yoga: the last header and the highest status win. */
-function responseInit(result: ExecutionResult): ResponseInit | null {
-  const all = [result, ...(result.errors ?? [])].flatMap(({ extensions }) => {
-    const http = extensions?.['http']
-    return typeof http === 'object' && http !== null ? [http as ResponseInit] : []
-  })
-  if (all.length === 0) return null
-  const headers = Object.assign({}, ...all.map((http) => http.headers)) as Record<string, string>
-  const status = Math.max(...all.map((http) => http.status ?? 0))
-  return { ...(status > 0 && { status }), ...(Object.keys(headers).length > 0 && { headers }) }
+  return JSON.stringify({ result: response, http: keptInit(responseInitOf(result)) })
 }
 
 /** Also errors of another copy of the graphql package, and those that maskings make up. */
@@ -51,7 +35,8 @@ function formatError(error: unknown): unknown {
 }
 
 export function decodeResult(stored: string): StoredResult {
-  return JSON.parse(stored) as StoredResult // written by encodeResult
+  const { result, http } = JSON.parse(stored) as StoredResult // written by encodeResult
+  return { result, http: keptInit(http) }
 }
 
 export function statusOf(result: ExecutionResult): EndStatus {
