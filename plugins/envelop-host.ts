@@ -1,4 +1,5 @@
-import type { ExecutionArgs, ExecutionResult } from 'graphql'
+import type { ExecutionArgs, ExecutionResult, GraphQLError } from 'graphql'
+import { parse as parseByGraphQL, specifiedRules, validate as validateByGraphQL } from 'graphql'
 import { isAsyncIterable } from '@graphql-tools/utils'
 import { messageOf } from '../src/core/errors.ts'
 import { resuming } from '../src/engine/engine.ts'
@@ -8,6 +9,7 @@ import type { Host } from '../src/engine/host.ts'
 import type { Operation } from '../src/engine/operation.ts'
 import { outsideOfRequests } from '../src/engine/pump.ts'
 import { InvalidDocument } from '../src/engine/refusal.ts'
+import { markResumed } from '../src/engine/resume-info.ts'
 import type { ResumeInfo } from '../src/types.ts'
 
 /** The part of what `envelop` returns that a pass needs. */
@@ -30,6 +32,12 @@ export interface EnvelopHostOptions {
   readonly getEnveloped: () => GetEnveloped
   /** What a server puts into the initial context of a request: by default the synthetic request. */
   readonly prepare?: (request: Request, operation: Operation, initial: Record<string, unknown>) => Promise<void>
+  /** What a server does with an answer after the executor's hooks. */
+  readonly finish?: (result: ExecutionResult, context: object, operation: Operation) => Promise<ExecutionResult>
+  /** Whether the answer to this context's operation goes through more hooks, and `Operation.onDelivered` is told. */
+  readonly deliversLater?: (context: unknown) => boolean
+  /** The server's masking. Default: errors that are GraphQLErrors by their name, too, pass. */
+  readonly mask?: (error: GraphQLError) => unknown
 }
 
 export function createEnvelopHost(engine: Engine, options: EnvelopHostOptions): Host {
@@ -37,6 +45,8 @@ export function createEnvelopHost(engine: Engine, options: EnvelopHostOptions): 
     name: options.name,
     ready: async () => options.ready(),
     headers: requestHeaders,
+    mask: options.mask ?? maskByName,
+    deliversLater: options.deliversLater ?? (() => false),
     pass: (operation) =>
       outsideOfRequests(() =>
         resuming.run(operation, () => {
@@ -61,11 +71,12 @@ export function createEnvelopHost(engine: Engine, options: EnvelopHostOptions): 
 async function hotPass(options: EnvelopHostOptions, operation: Operation): Promise<ExecutionResult> {
   const { args } = operation
   if (!args) throw new Error('A hot pass needs the arguments of the foreground.')
-  const context = args.contextValue as Record<string, unknown> // Envelop's contexts are objects
-  if (Object.isExtensible(context)) context['durable'] = resumeInfo(operation)
-  const enveloped = options.getEnveloped()(context)
+  // Envelop's contexts are objects.
+  const contextValue = markResumed(args.contextValue as object, infoOf(operation)) as Record<string, unknown>
+  const enveloped = options.getEnveloped()(contextValue)
   operation.executing = true
-  return whole(await enveloped.execute({ ...args, schema: enveloped.schema }))
+  const result = whole(await enveloped.execute({ ...args, contextValue, schema: enveloped.schema }))
+  return options.finish ? options.finish(result, contextValue, operation) : result
 }
 
 /** With a context made from what the run kept. */
@@ -73,34 +84,23 @@ async function coldPass(engine: Engine, options: EnvelopHostOptions, operation: 
   const { input, resumed } = operation
   if (!input) throw new Error('A cold pass needs what the run kept.')
   const { create, restore, request } = engine.options.context
-  const durable = resumeInfo(operation)
-  const restored = { ...(await restore?.(input.captured, resumed)), durable }
-  await operation.untilLive()
+  const info = infoOf(operation)
+  const restored = { ...(await restore?.(input.captured, resumed)) }
   let initial: Record<string, unknown>
   if (create) {
-    const created = (await create(input.captured, resumed)) as Record<string, unknown> // a context is an object
-    await operation.untilLive()
-    initial = Object.isExtensible(created) ? created : (Object.create(created) as Record<string, unknown>)
-    initial['durable'] = durable
+    const created = (await create(input.captured, resumed)) as object // a context is an object
+    initial = markResumed(created, info) as Record<string, unknown>
   } else {
     const synthetic = syntheticRequest(operation, request?.(input.captured, resumed))
-    initial = { request: synthetic, ...restored }
+    initial = markResumed({ request: synthetic, ...restored }, info) as Record<string, unknown>
     await options.prepare?.(synthetic, operation, initial)
-    await operation.untilLive()
   }
   const enveloped = options.getEnveloped()(initial)
-  const document = parse(enveloped, input.document)
-  const errors = enveloped.validate(enveloped.schema, document)
-  if (errors.length > 0) {
-    throw new InvalidDocument(
-      `The operation is not valid for the schema any more: ${errors.map((e) => e.message).join(' ')}`,
-    )
-  }
+  const document = admitted(enveloped, textOf(operation, input.document))
   const built = create ? initial : ((await enveloped.contextFactory()) as object)
-  await operation.untilLive()
-  const contextValue = Object.assign(built, restored)
+  const contextValue = markResumed(Object.assign(built, restored), info)
   operation.executing = true
-  return whole(
+  const result = whole(
     await enveloped.execute({
       schema: enveloped.schema,
       document,
@@ -109,18 +109,65 @@ async function coldPass(engine: Engine, options: EnvelopHostOptions, operation: 
       operationName: input.operationName,
     }),
   )
+  return options.finish ? options.finish(result, contextValue, operation) : result
 }
 
-function parse(enveloped: Enveloped, source: string): ExecutionArgs['document'] {
+/**
+ * A server may keep what came of a document under its text, a refusal that was not for ever included (Yoga's cache of
+ * parsed and validated documents does). So every other pass after a refusal comes with a text that is not known yet.
+ */
+function textOf({ resumeFailures }: Operation, document: string): string {
+  return resumeFailures % 2 === 0 ? document : document + '\n'.repeat(resumeFailures)
+}
+
+/**
+ * The document, as the server's own parser and validation let it pass. Where they do not, that may be a plugin's refusal,
+ * which another pass may not meet; it is final only where graphql itself says that the schema has no such operation.
+ */
+function admitted(enveloped: Enveloped, source: string): ExecutionArgs['document'] {
+  let document: ExecutionArgs['document']
+  let errors: readonly { message: string }[]
   try {
-    return enveloped.parse(source)
+    document = enveloped.parse(source)
+    errors = enveloped.validate(enveloped.schema, document)
+  } catch (error) {
+    assertValid(enveloped.schema, source)
+    throw error
+  }
+  if (errors.length === 0) return document
+  assertValid(enveloped.schema, source)
+  throw new Error(`The server refused the operation: ${errors.map(({ message }) => message).join(' ')}`)
+}
+
+/** Names that the schema has are none of a client's business. */
+const SUGGESTION = / Did you mean .*/s
+
+/** @throws InvalidDocument with reasons that are graphql's own. */
+function assertValid(schema: ExecutionArgs['schema'], source: string): void {
+  let document: ExecutionArgs['document']
+  try {
+    document = parseByGraphQL(source)
   } catch (error) {
     throw new InvalidDocument(`The operation cannot be parsed any more: ${messageOf(error)}`)
   }
+  const errors = validateByGraphQL(schema, document, specifiedRules)
+  if (errors.length === 0) return
+  const reasons = errors.map(({ message }) => message.replace(SUGGESTION, ''))
+  throw new InvalidDocument(`The operation is not valid for the schema any more: ${reasons.join(' ')}`)
 }
 
-function resumeInfo(operation: Operation): ResumeInfo {
+function infoOf(operation: Operation): ResumeInfo {
   return { runId: operation.resumed.id, resuming: true, captured: operation.input?.captured ?? null }
+}
+
+const HIDDEN = new Error('Unexpected error.')
+
+/** As Envelop's own masking: it lets a class pass that has the name, and so not a subclass that has another. */
+function maskByName(error: GraphQLError): unknown {
+  for (let at: unknown = error; at !== undefined && at !== null; at = (at as GraphQLError).originalError) {
+    if (!(at instanceof Error) || at.name !== 'GraphQLError') return HIDDEN
+  }
+  return error
 }
 
 function whole(executed: unknown): ExecutionResult {

@@ -25,6 +25,11 @@ export interface EnvelopPluginOptions {
   readonly name?: string
   /** Background passes begin once this has resolved. Default: at once. */
   readonly ready?: () => Promise<void>
+  /**
+   * The one that `useMaskedErrors` was given: what it hides, `steps { error }` of a run hides as well. Default: as
+   * Envelop's own, GraphQLErrors are shown that wrap nothing else.
+   */
+  readonly maskError?: (error: unknown, message: string) => unknown
 }
 
 /**
@@ -37,9 +42,11 @@ export function useDurable<Context = any>(
 ): Plugin {
   const instance = isDurable(durable) ? durable : createDurable(durable as DurableOptions)
   const { engine } = internalsOf(instance)
+  const { maskError } = options
   const host = createEnvelopHost(engine, {
     name: options.name ?? 'default',
     ready: options.ready ?? (() => Promise.resolve()),
+    ...(maskError && { mask: (error) => maskError(error, 'Unexpected error.') }),
     getEnveloped: () => {
       const getEnveloped = options.getEnveloped?.()
       if (getEnveloped) return getEnveloped

@@ -4,10 +4,12 @@ import type { ExecutionResult } from 'graphql'
 import { createDurable, internalsOf, isDurable } from '../src/durable.ts'
 import { operationOf } from '../src/engine/fields.ts'
 import type { Operation } from '../src/engine/operation.ts'
+import { responseInitOf } from '../src/engine/response-init.ts'
 import { decodeResult, encodeResult } from '../src/engine/result.ts'
 import { retryAfterSeconds, runIdIn } from '../src/http/runs.ts'
 import type { Durable, DurableOptions } from '../src/types.ts'
 import { durablePlugin } from './envelop.ts'
+import { lastHooks, throughHooks } from './yoga-hooks.ts'
 import { createEnvelopHost } from './envelop-host.ts'
 import type { GetEnveloped } from './envelop-host.ts'
 
@@ -45,11 +47,15 @@ export function useDurable<Context = any, Captured = unknown>(
     ready: () => initialised.then(() => options.ready?.()),
     getEnveloped: () => serverOf(yoga).getEnveloped as unknown as GetEnveloped, // its context type is the server's own
     prepare: (request, operation, initial) => prepare(serverOf(yoga), request, operation, initial),
+    finish: (result, context) => throughHooks(pluginsOf(serverOf(yoga)), result, context),
+    deliversLater: isHttp,
+    mask: (error) => maskOf(serverOf(yoga), error),
   })
 
   return {
-    onPluginInit({ addPlugin }) {
+    onPluginInit({ addPlugin, plugins }) {
       addPlugin(durablePlugin(instance, engine, host) as object) // an Envelop plugin is a Yoga plugin without HTTP hooks
+      plugins.push(lastHooks() as object)
     },
     onYogaInit({ yoga: server }) {
       yoga = server as unknown as Yoga // the plugin does not know the server's context
@@ -143,6 +149,22 @@ async function prepare(
   }
 }
 
+/** Yoga's HTTP handler puts both into the context. What asks `yoga.getEnveloped` for an execution has no such hooks. */
+function isHttp(context: unknown): boolean {
+  return typeof context === 'object' && context !== null && 'params' in context && 'request' in context
+}
+
+/** What Yoga masks a field's error with, `maskError` among the server's options included. */
+function maskOf(yoga: Yoga, error: GraphQLError): unknown {
+  interface Masking {
+    readonly errorMessage: string
+    readonly maskError: (error: unknown, message: string) => unknown
+  }
+  // Private to TypeScript alone; null where the server masks nothing.
+  const masking = (yoga as unknown as { maskedErrorsOpts: Masking | null }).maskedErrorsOpts
+  return masking ? masking.maskError(error, masking.errorMessage) : error
+}
+
 function pluginsOf(yoga: Yoga): Plugin[] {
   // Envelop's own list, plugins that plugins added included.
   // oxlint-disable-next-line no-underscore-dangle -- Envelop names it so
@@ -167,7 +189,9 @@ async function serveRun(yoga: Yoga, durable: Durable, request: Request, serverCo
 /** What the server says to whoever it makes no context for: masked already, and the same for every id (I9). */
 function refusal(error: unknown): Response {
   const known = error instanceof Error && error.name === 'GraphQLError' ? (error as GraphQLError) : null
-  const { result, http } = decodeResult(encodeResult({ errors: [known ?? new GraphQLError('Unexpected error.')] }))
+  const answer = { errors: [known ?? new GraphQLError('Unexpected error.')] }
+  const { result } = decodeResult(encodeResult(answer))
+  const http = responseInitOf(answer) // whole: it goes to nobody but the one who asked
   return Response.json(result, {
     status: http?.status ?? 500,
     headers: { ...http?.headers, 'cache-control': 'no-store' },

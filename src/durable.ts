@@ -3,6 +3,7 @@ import { createAccess } from '../schema/access.ts'
 import { extendSchema } from '../schema/extend.ts'
 import { createResolvers } from '../schema/resolvers.ts'
 import { readFieldPolicy } from '../schema/policy.ts'
+import { nameErrorClasses } from './core/error-classes.ts'
 import { systemClock } from './core/system-clock.ts'
 import { toMs } from './core/duration.ts'
 import { Engine } from './engine/engine.ts'
@@ -48,6 +49,7 @@ export function createDurable<Context = any, Captured = unknown>(
 ): Durable<Context> {
   // The functions in the options are called with what they themselves made: the types meet again there.
   const given = options as DurableOptions
+  nameErrorClasses(options.errorClasses ?? [])
   const clock = options.clock ?? systemClock
   for (const method of ['now', 'setTimeout', 'random', 'randomId'] as const) {
     if (typeof clock[method] !== 'function') throw new TypeError(`Expected clock to have the method ${method}.`)

@@ -1,7 +1,9 @@
 export { createDurable } from './durable.ts'
+export { resumeInfo } from './engine/resume-info.ts'
 export { ambientStep as step } from './engine/scope.ts'
 export { DurableError, ERROR_CODES, NonRetriableError, RetryAfterError, StepError } from './core/errors.ts'
 export type { DurableErrorCode, DurableErrorOptions } from './core/errors.ts'
+export type { ErrorClass } from './core/error-classes.ts'
 export type { Clock, Timer } from './core/clock.ts'
 export type { Duration } from './core/duration.ts'
 export type {

@@ -1,3 +1,4 @@
+import type { ErrorClass } from './core/error-classes.ts'
 import type { ExecutionResult, GraphQLResolveInfo, GraphQLSchema } from 'graphql'
 import type { Clock } from './core/clock.ts'
 import type { Duration } from './core/duration.ts'
@@ -133,7 +134,7 @@ export interface DurableContext {
   readonly step: Step
 }
 
-/** What a context sees of the run it belongs to, while the run is being resumed. */
+/** What `resumeInfo` tells of the run that a context belongs to, while it is being resumed. */
 export interface ResumeInfo {
   readonly runId: string
   readonly resuming: true
@@ -166,6 +167,12 @@ export interface DurableOptions<Context = any, Captured = unknown> {
   readonly backoff?: BackoffOptions
   /** Default: everything but GraphQLError and NonRetriableError. */
   readonly retryIf?: (error: unknown) => boolean
+  /**
+   * Classes of your own whose errors come out of a step's outcome, and of a finished root field's, as instances of them
+   * again, in the first execution and in every replay. The constructor is not called: they have name, message and scalar
+   * properties, but nothing that is private. Default: none; such errors keep their name and are Errors or GraphQLErrors.
+   */
+  readonly errorClasses?: readonly ErrorClass[]
   /** Of a whole run, counted from its first tool call. Default: none. */
   readonly timeout?: Duration
   /** Of the deployed code; kept on the run. */

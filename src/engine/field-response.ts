@@ -1,25 +1,19 @@
 import { GraphQLError } from 'graphql'
 import type { ExecutionResult } from 'graphql'
-import { decode, encode, encodeThrown } from '../core/codec.ts'
+import { decode, decodeBySight, encode, encodeThrown } from '../core/codec.ts'
 import type { OutcomeRecord } from '../store/store.ts'
 
 /*
- * The response of one root field as the journal keeps it. Its errors keep what was thrown, so that masking decides about
- * them, once they are revived, as it would have.
+ * The response of one root field as the journal keeps it. Its errors are kept as the executor made them, with what was
+ * thrown inside of them, so that masking decides about them, once they are revived, as it would have.
  */
 
-interface ErrorRecord {
-  readonly message: string
-  readonly path: readonly (string | number)[] | undefined
-  readonly extensions: Record<string, unknown>
-  readonly positions: readonly number[] | undefined
-  readonly source: string | undefined
-  /** What the resolver threw: masking decides by it. */
-  readonly thrown: string | null
-}
-
 export function encodeResponse(result: ExecutionResult): { ok: boolean; body: string } {
-  const response = { data: result.data ?? null, errors: result.errors?.map(recordError), extensions: result.extensions }
+  const response = {
+    data: result.data ?? null,
+    errors: result.errors?.map((error) => encodeThrown(withoutValue(error))),
+    extensions: result.extensions,
+  }
   try {
     return { ok: true, body: encodeAsSent(response) }
   } catch (error) {
@@ -36,15 +30,16 @@ function encodeAsSent(response: unknown): string {
   }
 }
 
-function recordError(error: GraphQLError): ErrorRecord {
-  return {
-    message: error.message,
-    path: error.path,
-    extensions: { ...error.extensions },
-    positions: error.positions,
-    source: error.source?.body,
-    thrown: error.originalError ? encodeThrown(error.originalError) : null,
-  }
+/** How executors begin the message of what was thrown and is no error; what follows is that value, looked into. */
+const LOOKED_INTO = /^(Unexpected error value: )[[{<(].*/s
+
+/** Of an object that was thrown nothing is kept, and so it is not kept in a message either. */
+function withoutValue(error: GraphQLError): GraphQLError {
+  if (typeof error.message !== 'string' || !LOOKED_INTO.test(error.message)) return error
+  const message = error.message.replace(LOOKED_INTO, '$1an object that is no error.')
+  const { nodes = null, source = null, positions = null, path = null, extensions } = error
+  const originalError = error.originalError ? Object.assign(new Error(message), { name: 'NonErrorThrown' }) : null
+  return new GraphQLError(message, { nodes, source, positions, path, extensions, originalError })
 }
 
 export function decodeResponse(outcome: OutcomeRecord): ExecutionResult {
@@ -52,26 +47,12 @@ export function decodeResponse(outcome: OutcomeRecord): ExecutionResult {
   if (!outcome.ok) return { data: null, errors: [value as GraphQLError] } // a DurableError that encodeResponse caught
   const { data, errors, extensions } = value as {
     data: Record<string, unknown> | null
-    errors?: ErrorRecord[]
+    errors?: string[]
     extensions?: Record<string, unknown>
   } // written by encodeResponse
   return {
     data,
-    ...(errors && { errors: errors.map(reviveError) }),
+    ...(errors && { errors: errors.map((error) => decodeBySight(error) as GraphQLError) }), // as the executor made it
     ...(extensions && { extensions }),
   }
-}
-
-function reviveError(record: ErrorRecord): GraphQLError {
-  const thrown = record.thrown === null ? null : decode(record.thrown)
-  return new GraphQLError(record.message, {
-    ...(record.path && { path: record.path }),
-    ...(record.positions &&
-      record.source !== undefined && {
-        positions: record.positions,
-        source: { body: record.source, name: 'GraphQL request', locationOffset: { line: 1, column: 1 } } as never,
-      }),
-    extensions: record.extensions,
-    ...(thrown instanceof Error && { originalError: thrown }),
-  })
 }

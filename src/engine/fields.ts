@@ -10,6 +10,7 @@ import { handOut, keep, takeKept, Thrown } from './field-promises.ts'
 import type { FieldCall } from './field-promises.ts'
 import type { Operation } from './operation.ts'
 import { isThenable, pathOf } from './paths.ts'
+import { unmarkResumed } from './resume-info.ts'
 import { ambientStep, Scope, surroundings } from './scope.ts'
 import type { Surroundings } from './scope.ts'
 import type { Step } from '../types.ts'
@@ -36,6 +37,7 @@ export function bindContext(context: unknown, operation: Operation): object {
   const other = operationOf(given)
   const taken = other !== undefined && other !== operation && other.phase !== 'over'
   const target: object = taken || !Object.isExtensible(given) ? Object.create(given) : given
+  if (target === given && operation.phase === 'foreground') unmarkResumed(given)
   Object.defineProperty(target, OPERATION, { value: operation, configurable: true, writable: true, enumerable: false })
   Object.defineProperty(target, 'step', { get: currentStep, configurable: true, enumerable: true })
   return target

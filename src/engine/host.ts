@@ -1,4 +1,4 @@
-import type { ExecutionResult } from 'graphql'
+import type { ExecutionResult, GraphQLError } from 'graphql'
 import type { Operation } from './operation.ts'
 
 /** A server, as the engine sees it: something that can execute an operation through its own pipeline. */
@@ -9,6 +9,13 @@ export interface Host {
   ready(): Promise<void>
   /** Those of the named request headers that the context's request has. */
   headers(context: unknown, names: readonly string[]): Record<string, string>
+  /**
+   * Whether an answer in this context goes through the server's own hooks when the executor's are through. Then what came
+   * of it is told to `Operation.onDelivered`.
+   */
+  deliversLater(context: unknown): boolean
+  /** What the server's masking makes of an error that a resolver threw. */
+  mask(error: GraphQLError): unknown
   /**
    * One pass: the operation, whole, through the server's pipeline. Hot (`operation.args` is there): with the
    * foreground's own context and arguments. Cold: with a context made from what the run kept. Rejects, or answers

@@ -44,6 +44,8 @@ function missingHost(name: string): Host {
     name,
     ready: () => Promise.resolve(),
     headers: () => ({}),
+    deliversLater: () => false,
+    mask: (error) => error,
     pass: () => Promise.reject(new Error(`No server named "${name}" is registered in this process.`)),
   }
 }

@@ -93,15 +93,14 @@ export async function joinRun(
   }
   return engine.waiters.until(conflict.runId, { timeoutMs: engine.options.holdMs }, async (seen) => {
     const result = seen === null || seen === 'open' ? null : await engine.reads.result(conflict.runId, seen)
-    return result === null
-      ? operation.follow(await followed(engine, conflict.runId))
-      : revive(decodeResult(result), operation.input?.document ?? '')
+    if (result === null) return operation.follow(await followed(engine, conflict.runId))
+    return (operation.repeated = revive(decodeResult(result), operation.input?.document ?? ''))
   })
 }
 
 async function followed(engine: Engine, runId: string): Promise<Followed> {
   const view = await engine.reads.view(runId)
-  const run = view && toSnapshot(view, engine.find(runId)?.run ?? null)
+  const run = view && toSnapshot(view, engine.find(runId)?.run ?? null, engine.hosts.get(view.run.server))
   return { runId, status: run?.status ?? 'RUNNING', waitingOn: run?.waitingOn ?? [] }
 }
 

@@ -49,6 +49,8 @@ interface Shadow {
 /** A request whose executor does not come to its end by then is answered without the executor. */
 const COARSE_AFTER_MS = 100
 const MAX_RESUME_FAILURES = 10
+/** A server that has not come to the end of an answer's hooks by then has lost the answer, or never had such hooks. */
+const DELIVERED_AFTER_MS = 1000
 
 export class Operation implements ExecutionOwner {
   readonly engine: Engine
@@ -97,6 +99,12 @@ export class Operation implements ExecutionOwner {
   #begun: Set<string> | null = null
   #finished: Map<string, ExecutionResult> | null = null
   #passing = false
+  /** The executor's hooks are through, and the server's are not: the run's result is what comes of them (I7). */
+  #undelivered = false
+  /** A stored response that is delivered again, as it is: whatever hooks make of it does not show. */
+  repeated: ExecutionResult | null = null
+  /** What the server's hooks have made of the answer so far. */
+  answered: ExecutionResult | null = null
   #deferAfter: Timer | null = null
   #nextPass: Timer | null = null
   #coarse: Timer | null = null
@@ -358,18 +366,38 @@ export class Operation implements ExecutionOwner {
     }
     if (!execution) {
       this.phase = 'over'
-      return result
+      return this.repeated ?? result
     }
     this.phase = 'background'
     if (this.#failedWith && !this.#isStalled) return deferredResult(this, result)
     if (!this.deferring) {
-      this.#end(execution, result)
+      if (this.host.deliversLater(this.context)) this.#awaitDelivery()
+      else this.#end(execution, result)
       return result
     }
     this.engine.onDeferred(this)
     const answer = deferredResult(this, result)
     this.pass()
     return answer
+  }
+
+  get undelivered(): boolean {
+    return this.#undelivered
+  }
+
+  #awaitDelivery(): void {
+    this.#undelivered = true
+    this.#deferAfter = this.engine.clock.setTimeout(() => this.onDelivered(null), DELIVERED_AFTER_MS)
+  }
+
+  /** The answer has been through the server's own hooks. Null: it was lost there, and a background pass makes the result. */
+  onDelivered(result: ExecutionResult | null): void {
+    const execution = this.#execution
+    if (!this.#undelivered || !execution) return
+    this.#undelivered = false
+    this.#deferAfter?.cancel()
+    if (result) this.#end(execution, result)
+    else this.pass()
   }
 
   /** The executor, or a plugin, threw: there is no answer that could be the run's result. */
@@ -433,6 +461,11 @@ export class Operation implements ExecutionOwner {
    */
   untilLive(): Promise<void> {
     return new Promise((resolve) => this.#execution?.whenLive(resolve))
+  }
+
+  /** Passes in a row that were refused. */
+  get resumeFailures(): number {
+    return this.#resumeFailures
   }
 
   get hasPass(): boolean {

@@ -17,7 +17,7 @@ export function createRuns(engine: Engine): Runs {
       return view && toSummary(view, waits)
     }
     const view = await engine.store.call((session) => session.read(id, { journal: true, result: true }))
-    return view && toSnapshot(view, engine.find(id)?.run ?? null)
+    return view && toSnapshot(view, engine.find(id)?.run ?? null, engine.hosts.get(view.run.server))
   }
 
   return {

@@ -1,5 +1,5 @@
-import { decode } from '../core/codec.ts'
-import { isGraphQLError } from '../core/codec.ts'
+import { GraphQLError } from 'graphql'
+import { decode, isForClients } from '../core/codec.ts'
 import { parseKey } from '../core/keys.ts'
 import { isEnded } from '../store/store.ts'
 import type { OutcomeRecord, RunView, WaitRecord } from '../store/store.ts'
@@ -7,6 +7,7 @@ import { publicStatus } from '../types.ts'
 import type { RunSnapshot, StepSnapshot, WaitSnapshot } from '../types.ts'
 import { retryAfterMs } from './deferred.ts'
 import type { Execution } from './execution.ts'
+import type { Host } from './host.ts'
 import { decodeResult } from './result.ts'
 
 /** With whether its waits were read. */
@@ -27,14 +28,17 @@ export function hasWaits(run: RunSnapshot): boolean {
 export function toSummary(view: RunView, withWaits: boolean): RunSnapshot {
   const known = summaryOf.get(view)
   if (known) return known
-  const summary = { ...toSnapshot({ ...view, journal: null, result: null }, null), steps: [] }
+  const summary = { ...toSnapshot({ ...view, journal: null, result: null }, null, null), steps: [] }
   summaries.set(summary, withWaits)
   summaryOf.set(view, summary)
   return summary
 }
 
-/** A run as users and clients see it. `execution`: where this process is advancing it, for what is in flight. */
-export function toSnapshot(view: RunView, execution: Execution | null): RunSnapshot {
+/**
+ * A run as users and clients see it. `execution`: where this process is advancing it, for what is in flight. `host`: the
+ * server whose masking decides what is seen of errors; null where there are none to be seen.
+ */
+export function toSnapshot(view: RunView, execution: Execution | null, host: Pick<Host, 'mask'> | null): RunSnapshot {
   const { run, at } = view
   const ended = isEnded(run.status)
   const waits = ended ? [] : view.waits.filter((wait) => !isOver(wait, at)).map(waitSnapshot)
@@ -47,7 +51,7 @@ export function toSnapshot(view: RunView, execution: Execution | null): RunSnaps
     result: view.result === null ? null : (decodeResult(view.result).result as RunSnapshot['result']), // formatted errors
     waitingOn: waits,
     steps: [
-      ...(view.journal ?? []).map(finishedStep),
+      ...(view.journal ?? []).map((outcome) => finishedStep(outcome, host)),
       // An attempt under way may still have the wait for it in the store.
       ...(ended ? [] : view.waits.filter((wait) => !execution?.attempts.has(wait.key)).map(waitingStep)),
       ...(execution && !ended ? runningSteps(execution) : []),
@@ -75,7 +79,7 @@ function waitSnapshot(wait: WaitRecord): WaitSnapshot {
   }
 }
 
-function finishedStep(outcome: OutcomeRecord): StepSnapshot {
+function finishedStep(outcome: OutcomeRecord, host: Pick<Host, 'mask'> | null): StepSnapshot {
   const value = outcome.kind === 'FIELD' ? null : valueOf(outcome)
   return {
     id: outcome.key,
@@ -84,7 +88,7 @@ function finishedStep(outcome: OutcomeRecord): StepSnapshot {
     status: outcome.ok ? 'COMPLETED' : 'FAILED',
     attempts: outcome.attempts,
     output: outcome.ok ? (value ?? null) : null,
-    error: outcome.ok ? null : visibleError(value),
+    error: outcome.ok ? null : visibleError(value, host),
     startedAt: new Date(outcome.committedAt - outcome.tookMs),
     endedAt: new Date(outcome.committedAt),
   }
@@ -99,10 +103,23 @@ function valueOf({ body }: OutcomeRecord): unknown {
   }
 }
 
-/** What a step threw may be internal: only what was made for clients is shown. */
-function visibleError(error: unknown): NonNullable<StepSnapshot['error']> {
-  if (!isGraphQLError(error)) return { message: 'Unexpected error.' }
-  return { message: error.message, ...(Object.keys(error.extensions).length > 0 && { extensions: error.extensions }) }
+const HIDDEN = { message: 'Unexpected error.' }
+
+/**
+ * What a step threw may be internal: only what was made for clients is shown, and as the server's masking shows it where
+ * a resolver throws it.
+ */
+function visibleError(error: unknown, host: Pick<Host, 'mask'> | null): NonNullable<StepSnapshot['error']> {
+  if (!host || !isForClients(error)) return HIDDEN
+  try {
+    const shown = host.mask(new GraphQLError(error.message, { originalError: error }))
+    if (!(shown instanceof Error)) return HIDDEN
+    // Servers keep these two to themselves.
+    const { http: _http, unexpected: _unexpected, ...extensions } = (shown as Partial<GraphQLError>).extensions ?? {}
+    return { message: shown.message, ...(Object.keys(extensions).length > 0 && { extensions }) }
+  } catch {
+    return HIDDEN
+  }
 }
 
 function waitingStep(wait: WaitRecord): StepSnapshot {

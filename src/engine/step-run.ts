@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { judgeFailure } from '../core/backoff.ts'
 import type { RetryPolicy } from '../core/backoff.ts'
 import type { Timer } from '../core/clock.ts'
-import { encode, encodeThrown, isGraphQLError } from '../core/codec.ts'
+import { encode, encodeThrown, isForClients, isGraphQLError } from '../core/codec.ts'
 import { DurableError, messageOf, RetryAfterError, StepError } from '../core/errors.ts'
 import type { DurableErrorCode } from '../core/errors.ts'
 import { Refusal, show } from '../core/refusals.ts'
@@ -64,7 +64,7 @@ function startRun(
 
 /** What a step threw is kept from clients, and a StepError is masked by nobody: here is where it can be seen. */
 function warnOfFailure({ execution, id, key }: Call, cause: unknown, attempts: number): void {
-  if (isGraphQLError(cause)) return // made for clients, who are told
+  if (isForClients(cause)) return // they are told
   execution.engine.options.warn(`Step "${id}" used up its attempts.`, {
     runId: execution.runId,
     step: key,

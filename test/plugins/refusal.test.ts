@@ -152,4 +152,93 @@ describe.each(STACKS)('$server over $store', (stack) => {
     refuse = false
     expect((await app.ended(runId)).result).toEqual({ data: { nap: 'rested' } })
   })
+
+  describe.each<[string, (refuse: () => boolean) => any]>([
+    ['throws in onParse', (refuse) => ({ onParse: () => void (refuse() && fail()) })],
+    ['throws after parsing', (refuse) => ({ onParse: () => (refuse() ? () => fail() : undefined) })],
+    [
+      'answers with an error in place of a document',
+      (refuse) => ({ onParse: ({ setParsedDocument }: any) => void (refuse() && setParsedDocument(REFUSAL)) }),
+    ],
+    ['throws in onValidate', (refuse) => ({ onValidate: () => void (refuse() && fail()) })],
+    [
+      'sets a result in onValidate',
+      (refuse) => ({ onValidate: ({ setResult }: any) => void (refuse() && setResult([REFUSAL])) }),
+    ],
+    [
+      'adds a rule',
+      (refuse) => ({
+        onValidate: ({ addValidationRule }: any) =>
+          addValidationRule((context: any) => ({
+            Field: () => void (refuse() && context.reportError(new GraphQLError(REFUSAL.message))),
+          })),
+      }),
+    ],
+    [
+      'replaces what validation found',
+      (refuse) => ({
+        onValidate:
+          () =>
+          ({ setResult }: any) =>
+            void (refuse() && setResult([REFUSAL])),
+      }),
+    ],
+    ['throws in onContextBuilding', (refuse) => ({ onContextBuilding: () => void (refuse() && fail()) })],
+    ['throws in onEnveloped', (refuse) => ({ onEnveloped: () => void (refuse() && fail()) })],
+    ['throws in onExecute', (refuse) => ({ onExecute: () => void (refuse() && fail()) })],
+  ])('with a plugin that %s', (_what, plugin) => {
+    const refusing = async (): Promise<{ app: App; runId: string; refuse: { now: boolean } }> => {
+      const refuse = { now: false }
+      // Yoga keeps refusals of parsing and validation under the document's text.
+      const app = await createApp(stack, { ...spec, before: [plugin(() => refuse.now)] })
+      const runId = runIdOf(await app.ask('mutation { nap }'))
+      refuse.now = true
+      await app.restart()
+      await app.durable.send({ name: 'go' })
+      return { app, runId, refuse }
+    }
+
+    it('the run is carried on when it does not any more', async () => {
+      const { app, runId, refuse } = await refusing()
+      await app.clock.advance('10s')
+      const run = await app.durable.runs.get(runId)
+      expect(run).toMatchObject({ status: 'SUSPENDED', endedAt: null })
+      // A context's error comes masked to whoever is registered after the masking.
+      expect(run?.note).toMatch(/ECONNREFUSED|^Unexpected error.$/)
+      refuse.now = false
+      expect((await app.ended(runId)).result).toEqual({ data: { nap: 'rested' } })
+    })
+
+    it('a run that it never lets pass fails, and shows nothing of the refusal', async () => {
+      const { app, runId } = await refusing()
+      const run = await app.ended(runId, '1m')
+      const message = 'The operation could not be carried on.'
+      expect(run.result).toEqual({
+        data: null,
+        errors: [{ message, extensions: { code: 'DURABLE_RESUME_FAILED', runId } }],
+      })
+      expect(app.warnings.filter(({ details }) => details.runId === runId).at(-1)?.details.failures).toBe(10)
+    })
+  })
+})
+
+const REFUSAL = new GraphQLError('connect ECONNREFUSED redis://:secret@10.0.0.1')
+
+function fail(): never {
+  throw new Error(REFUSAL.message)
+}
+
+it('a document that the schema refuses is final, whatever else refuses it, and names nothing that the schema has', async () => {
+  const typeDefs = (field: string): string => `type Query { a: String } type Mutation { ${field}: String @durable }`
+  const app = await createApp('Yoga', spec)
+  const runId = runIdOf(await app.ask('mutation { nap }'))
+  const before = [{ onValidate: ({ setResult }: any) => setResult([REFUSAL]) }]
+  await app.restart({ typeDefs: typeDefs('naps'), resolvers: {}, before })
+  await app.durable.send({ name: 'go' })
+  await app.clock.advance('5s')
+  const run = await app.durable.runs.get(runId)
+  expect(run?.result?.errors?.[0]?.message).toBe(
+    'The operation could not be carried on. The operation is not valid for the schema any more: Cannot query field "nap" on type "Mutation".',
+  )
+  expect(app.warnings.filter(({ details }) => details.runId === runId)).toHaveLength(1)
 })

@@ -23,7 +23,7 @@ const spec: AppSpec = {
       teapot: async (_: unknown, { wait }: any, { step }: any) => {
         if (wait) await step.sleep('brew', '1m')
         throw new GraphQLError('I am a teapot', {
-          extensions: { code: 'TEAPOT', http: { status: 418, headers: { 'x-tea': 'green' } } },
+          extensions: { code: 'TEAPOT', http: { status: 418, headers: { 'content-language': 'green' } } },
         })
       },
     },
@@ -159,11 +159,11 @@ describe.each(YOGA_STACKS)('over $store, GET {path}/{runId}', (stack) => {
     const app = await createApp(stack, spec)
     const query = 'query T($wait: Boolean) { teapot(wait: $wait) }'
     const sync = await app.ask(query, { variables: { wait: false } })
-    expect([sync.status, sync.headers.get('x-tea')]).toEqual([418, 'green'])
+    expect([sync.status, sync.headers.get('content-language')]).toEqual([418, 'green'])
     const runId = runIdOf(await app.ask(query, { variables: { wait: true } }))
     await app.ended(runId)
     const later = await get(app, `/graphql/runs/${runId}`)
-    expect([later.status, later.headers.get('x-tea')]).toEqual([418, 'green'])
+    expect([later.status, later.headers.get('content-language')]).toEqual([418, 'green'])
     expect(later.body).toEqual(sync.body)
   })
 

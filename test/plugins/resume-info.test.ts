@@ -1,0 +1,139 @@
+import { describe, expect, it } from 'vitest'
+import { resumeInfo } from '../../src/index.ts'
+import { createApp, runIdOf, STACKS, useApps } from './harness.ts'
+import type { App, AppSpec } from './harness.ts'
+
+useApps()
+
+/** What a resolver finds in its context, before it waits and after. */
+const spec = (see: (context: any) => unknown): AppSpec => ({
+  typeDefs: 'type Query { a: String }',
+  resolvers: {
+    Query: {
+      a: async (_: unknown, __: unknown, context: any) => {
+        const before = see(context)
+        await context.step.waitForEvent('go', { event: 'go' })
+        return JSON.stringify([before, see(context)])
+      },
+    },
+  },
+})
+
+async function seen(app: App, how: 'hot' | 'cold'): Promise<{ runId: string; seen: any }> {
+  const runId = runIdOf(await app.ask('{ a }'))
+  if (how === 'cold') await app.restart()
+  await app.durable.send({ name: 'go' })
+  const { result } = await app.ended(runId)
+  return { runId, seen: JSON.parse(String(result?.data?.['a'])) }
+}
+
+const own = { send: 'ours' }
+
+describe.each(STACKS)('$server over $store', (stack) => {
+  describe.each(['hot', 'cold'] as const)('resumed %s', (how) => {
+    it('tells of the run, and of what was captured', async () => {
+      const inPlugin: unknown[] = []
+      const plugin = { onExecute: ({ args }: any) => void inPlugin.push(resumeInfo(args.contextValue)) }
+      const app = await createApp(stack, {
+        ...spec(resumeInfo),
+        before: [plugin],
+        durable: { context: { capture: () => 'kept' } },
+      })
+      const { runId, seen: found } = await seen(app, how)
+      const info = { runId, resuming: true, captured: 'kept' }
+      expect(found).toEqual(how === 'hot' ? [null, info] : [info, info])
+      expect(inPlugin[0]).toBeNull()
+      expect(inPlugin.at(-1)).toEqual(info)
+    })
+
+    it("leaves a `durable` of the application's own alone", async () => {
+      const app = await createApp(stack, {
+        ...spec((context) => [context.durable, resumeInfo(context) !== null]),
+        context: () => ({ durable: own }),
+      })
+      const { seen: found } = await seen(app, how)
+      expect(found).toEqual([
+        [own, how === 'cold'],
+        [own, true],
+      ])
+    })
+
+    it('leaves one alone that restore gives', async () => {
+      const context = { capture: () => 1, restore: () => ({ durable: own }) }
+      const app = await createApp(stack, {
+        ...spec(({ durable }) => durable ?? null),
+        durable: { context },
+        context: (initial: any) => (resumeInfo(initial) ? {} : { durable: own }),
+      })
+      expect((await seen(app, how)).seen).toEqual([own, own])
+    })
+
+    it('is there where `create` makes the context, frozen as well', async () => {
+      for (const freeze of [false, true]) {
+        const create = () => {
+          const created = { durable: own }
+          return freeze ? Object.freeze(created) : created
+        }
+        const app = await createApp(stack, {
+          ...spec((context) => [context.durable ?? null, resumeInfo(context)?.captured ?? null]),
+          durable: { context: { capture: () => 'kept', create } },
+        })
+        const { seen: found } = await seen(app, how)
+        expect(found[1]).toEqual(how === 'cold' ? [own, 'kept'] : [expect.anything(), 'kept'])
+      }
+    })
+
+    it('is told to the context function of a cold pass', async () => {
+      const calls: unknown[] = []
+      const app = await createApp(stack, {
+        ...spec(() => 1),
+        context: (initial: any) => {
+          calls.push(resumeInfo(initial)?.resuming ?? null)
+          return {}
+        },
+      })
+      await seen(app, how)
+      expect(calls[0]).toBeNull()
+      if (how === 'cold') expect(calls).toContain(true)
+    })
+  })
+})
+
+it('is null for what is no context, and has nothing of other properties', () => {
+  for (const context of [null, undefined, 1, 'x', {}, { durable: { runId: 'x', resuming: true } }]) {
+    expect(resumeInfo(context)).toBeNull()
+  }
+})
+
+it('is null again for the next operation of a client in the same context', async () => {
+  let shared: any
+  const found: unknown[] = []
+  const app = await createApp('Envelop', {
+    typeDefs: 'type Query { a: String b: String }',
+    resolvers: {
+      Query: {
+        a: async (_: unknown, __: unknown, { step }: any) => {
+          await step.waitForEvent('go', { event: 'go' })
+          return 'A'
+        },
+        b: (_: unknown, __: unknown, context: any) => {
+          found.push(resumeInfo(context), context.durable)
+          return 'B'
+        },
+      },
+    },
+    before: [
+      {
+        onExecute: ({ args }: any) => {
+          shared ??= args.contextValue
+          if (!resumeInfo(args.contextValue) || args.contextValue === shared) args.contextValue = shared
+        },
+      },
+    ],
+  })
+  const runId = runIdOf(await app.ask('{ a }'))
+  await app.durable.send({ name: 'go' })
+  await app.ended(runId)
+  await app.ask('{ b }')
+  expect(found).toEqual([null, undefined])
+})
