@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { decode } from '../core/codec.ts'
 import { DurableError, messageOf } from '../core/errors.ts'
 import { Refusal } from '../core/refusals.ts'
-import type { OutcomeKind, OutcomeRecord } from '../store/store.ts'
+import type { OutcomeKind, OutcomeRecord, WaitKind } from '../store/store.ts'
 import type { Engine } from './engine.ts'
 import type { Execution } from './execution.ts'
 import { assertKeyFits, assertNotInsideStep, assertStepId } from './scope.ts'
@@ -80,9 +80,13 @@ export function call<T>(
     })
     const known = outcomes.get(key)
     if (known) return assertSameKind(execution, known, kind)
+    if (!isSameWait(execution, key, kind)) return
     // Not before: a snapshot takes half as long as all the rest of a replayed call.
     const inContext = AsyncLocalStorage.snapshot()
-    execution.whenLive(() => start({ execution, scope, id, key, inContext, startedAt: execution.clock.now() }))
+    execution.whenLive(() => {
+      const startedAt = execution.waits.storedStart(key) ?? execution.clock.now()
+      start({ execution, scope, id, key, inContext, startedAt })
+    })
   })
   tools.set(promise, key)
   toolCalls.made++
@@ -151,6 +155,27 @@ function assertSameKind(execution: Execution, known: OutcomeRecord, kind: Outcom
   )
 }
 
+/** What the outcomes of tools are whose waits are of that kind. */
+const OUTCOMES: Readonly<Record<WaitKind, readonly OutcomeKind[]>> = {
+  SLEEP: ['SLEEP'],
+  EVENT: ['EVENT'],
+  CALLBACK: ['CALLBACK'],
+  RUN: ['INVOKE'],
+  RETRY: ['RUN', 'SEND'],
+}
+
+/** What has not come to its end yet is as little to be taken for something else as what has. */
+function isSameWait(execution: Execution, key: string, kind: OutcomeKind): boolean {
+  const waiting = execution.waits.storedKind(key)
+  if (waiting === null || OUTCOMES[waiting].includes(kind)) return true
+  execution.fail(
+    'DURABLE_NONDETERMINISM',
+    'The code of this operation changed in a way that does not fit what the run has done.',
+    `The run waits at "${key}" for the end of a ${waiting}, but the code asked for ${kind}.`,
+  )
+  return false
+}
+
 /** What came of the call, for the run's next commit. */
 export function commit(
   call: Call,
@@ -161,5 +186,5 @@ export function commit(
   eventId?: string,
 ): void {
   const { execution, key, scope, startedAt } = call
-  execution.commitOutcome({ key, kind, ok, body, attempts, eventId: eventId ?? null, startedAt }, scope.calls)
+  execution.commitOutcome({ key, kind, ok, body, attempts, eventId: eventId ?? null, startedAt }, scope)
 }

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../core/clock.ts'
+import { encode } from '../core/codec.ts'
 import { DurableError } from '../core/errors.ts'
 import type { DurableErrorCode } from '../core/errors.ts'
 import type {
@@ -20,6 +21,9 @@ import type { NewOutcome } from './limits.ts'
 import type { Abandonment, ExecutionOwner } from './owner.ts'
 import { Pending } from './pending.ts'
 import { outsideOfRequests, Pump } from './pump.ts'
+import type { Stall } from './pump.ts'
+import { encodeOrdering } from './release-order.ts'
+import type { Ordering } from './release-order.ts'
 import { encodeResult } from './result.ts'
 import { Waits } from './waits.ts'
 import type { Author } from './writer.ts'
@@ -99,6 +103,8 @@ export class Execution implements Author {
   #parkCheck: Timer | null = null
   #parkCheckDue = false
   #isEvicted = false
+  /** What the note of the run says that the code did not ask for. */
+  readonly #passedOver = new Set<string>()
   /** The store has refused a part of it for good. */
   #isUnwritable = false
   /** Since when nothing but a field that awaits no tool keeps the run from being parked. */
@@ -116,18 +122,20 @@ export class Execution implements Author {
     this.leaseSeenAt = this.#startedAt
     this.#created = start.created
     this.#len = start.journal.length
-    this.pump = new Pump({
+    const pumpHost = {
       clock: engine.clock,
-      onDrained: () => this.considerParking(),
-      onPassedOver: (missing, released) => this.#onPassedOver(missing, released),
-    })
+      onQuiet: (): void => this.waits.onQuiet(),
+      onDrained: (): void => this.considerParking(),
+      onStalled: (stall: Stall): void => this.#passOver(stall),
+      onAskedAfterAll: (key: string): void => this.#onAskedAfterAll(key),
+    }
+    this.pump = new Pump(pumpHost, start.journal)
     this.waits = new Waits(this, start.waits)
     for (const outcome of start.journal) {
       this.#bytes += Buffer.byteLength(outcome.body)
       this.#remember(outcome)
-      if (outcome.kind !== 'FIELD') this.pump.push(outcome)
     }
-    for (const outcome of start.carried) this.commitOutcome(outcome, 0)
+    for (const outcome of start.carried) this.commitOutcome(outcome, null)
     this.pump.openTurn()
     this.#armTimeout()
   }
@@ -177,9 +185,22 @@ export class Execution implements Author {
     if (!this.#created) void this.committed()
   }
 
-  /** Enqueues an outcome for the next commit; it is released in order after that (I1). */
-  commitOutcome(outcome: NewOutcome, calls: number): void {
+  /**
+   * Enqueues an outcome for the next commit; it is released in order after that (I1). `scope`: whose tool it is of; null
+   * where it is of none.
+   */
+  commitOutcome(outcome: NewOutcome, scope: { readonly calls: number } | null): void {
     if (this.#state !== 'live') return
+    if (scope === null) return this.#enqueue(outcome, 0, {})
+    this.pump.place(outcome.key, (before) => {
+      const called = this.pump.takeCalls(outcome.key)
+      const ordering = { ...(called.length > 0 && { called }), ...(before !== undefined && { before }) }
+      this.whenLive(() => this.#enqueue(outcome, scope.calls, ordering))
+    })
+  }
+
+  #enqueue(outcome: NewOutcome, calls: number, ordering: Ordering): void {
+    const text = encodeOrdering(ordering)
     const kept = withinLimits(outcome, this.#bytes, this.engine.options)
     this.#bytes += Buffer.byteLength(kept.body)
     this.#pending.outcomes.push({
@@ -192,6 +213,7 @@ export class Execution implements Author {
       attempts: kept.attempts,
       eventId: kept.eventId,
       tookMs: Math.max(0, this.clock.now() - kept.startedAt),
+      ...(text !== undefined && { ordering: text }),
     })
     this.engine.writer.write(this)
   }
@@ -214,7 +236,7 @@ export class Execution implements Author {
 
   /** Ends the run with the response that a synchronous client would have got. */
   end(status: EndStatus, result: string, note?: string): void {
-    this.whenLive(() => this.#commitEnd(status, result, note))
+    this.whenLive(() => this.#commitEnd(status, result, note ?? this.#noteOfUnasked()))
   }
 
   #commitEnd(status: EndStatus, result: string, note?: string): void {
@@ -457,12 +479,48 @@ export class Execution implements Author {
     this.waits.forget(outcome.key)
   }
 
-  #onPassedOver(missing: string, released: string): void {
-    const note = `The code did not ask for "${missing}", which the journal has; it was passed over, and "${released}" released.`
+  /** For operators: stays on the run. */
+  note(note: string): void {
     this.engine.options.warn(note, { runId: this.runId })
+    this.#setNote(note)
+  }
+
+  #setNote(note: string | null): void {
     if (this.#state !== 'live') return
     this.#pending.note = note
     this.engine.writer.write(this)
+  }
+
+  /** Kept in the journal, so that no later replay waits for it again and all of them go on in the same order (I5). */
+  #passOver({ passed, released, awaitsNew }: Stall): void {
+    const key = `>${passed[0] ?? released}`
+    const at = this.clock.now()
+    const pass = { key, kind: 'PASS' as const, ok: true, body: NOTHING, attempts: 0, eventId: null, startedAt: at }
+    this.whenLive(() => this.#enqueue(pass, 0, { passed }))
+    if (awaitsNew) return
+    for (const each of passed) this.#passedOver.add(each)
+    this.note(
+      passed.length > 0
+        ? `The code did not ask for ${listOf(this.#passedOver)}, which the journal has; it was passed over, and "${released}" released.`
+        : `The code made fewer calls than it had made when "${released}" came, which was released all the same.`,
+    )
+  }
+
+  #onAskedAfterAll(key: string): void {
+    if (!this.#passedOver.delete(key)) return
+    const others = listOf(this.#passedOver)
+    this.#setNote(
+      others === '' ? null : `The code did not ask for ${others}, which the journal has; it was passed over.`,
+    )
+  }
+
+  /** What the code went on without, and never asked for. */
+  #noteOfUnasked(): string | undefined {
+    const unasked = this.pump.unasked.filter((key) => !this.#passedOver.has(key))
+    if (unasked.length === 0) return undefined
+    const note = `The code did not ask for ${listOf(new Set([...this.#passedOver, ...unasked]))}, which the journal has; it was passed over.`
+    this.engine.options.warn(note, { runId: this.runId })
+    return note
   }
 
   #armTimeout(): void {
@@ -490,3 +548,12 @@ export class Execution implements Author {
 const BUSY_GRACE_MS = 30_000
 /** How long until a field that awaits something else than a tool is looked at again. */
 const RECHECK_MS = 500
+
+/** The body of what has no value. */
+const NOTHING = encode(undefined)
+const MAX_LISTED = 5
+
+function listOf(keys: ReadonlySet<string>): string {
+  const listed = [...keys].slice(0, MAX_LISTED).map((key) => `"${key}"`)
+  return [...listed, ...(keys.size > MAX_LISTED ? [`${keys.size - MAX_LISTED} more`] : [])].join(', ')
+}

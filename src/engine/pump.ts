@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Clock, Timer } from '../core/clock.ts'
 import type { OutcomeRecord } from '../store/store.ts'
+import { CallHistory, inOrderOfRelease, orderingOf } from './release-order.ts'
 
 /** Runs a function outside of every AsyncLocalStorage of the user's: a release belongs to no request. */
 export const outsideOfRequests = AsyncLocalStorage.snapshot()
@@ -14,14 +15,29 @@ export interface PumpRequest {
 
 export interface PumpHost {
   readonly clock: Clock
+  /** Nothing more is released before something comes: an outcome, or a call. */
+  onQuiet(): void
   /** The pump released what it could; nothing that the code asked for is left in it. */
   onDrained(): void
-  /** The journal's head was passed over because nobody asked for it. */
-  onPassedOver(missing: string, released: string): void
+  /** The replay does not get on. The host commits a `PASS` of what has to be passed over, and pushes it. */
+  onStalled(stall: Stall): void
+  /** What had been passed over was asked for after all. */
+  onAskedAfterAll(key: string): void
+}
+
+export interface Stall {
+  /** What the code did not ask for. Empty: it made fewer calls than it had made when `released` came. */
+  readonly passed: readonly string[]
+  /** What it did ask for, and is released thereby. */
+  readonly released: string
+  /** The code waits for something that is new: it may ask for what is passed over when it has got that. */
+  readonly awaitsNew: boolean
 }
 
 /** How long a replay waits for the code to ask for the journal's next outcome before it passes it over. */
 const STALL_MS = 10_000
+/** The same, once something has been passed over: the code has changed, and the run need not pay for it again. */
+const NEXT_STALL_MS = 100
 
 /**
  * Ordered release (I5): outcomes enter in journal order, and leave in that order, in live execution and in a replay
@@ -31,6 +47,14 @@ const STALL_MS = 10_000
  * One outcome is released at a time: `queueMicrotask(() => process.nextTick(release))` fires when the microtasks have
  * drained, which is when the user's code has reacted to the last one, and costs no turn of the event loop.
  *
+ * Where the code has changed, the order is the journal's still, but for two things that the journal itself has, so that
+ * they come out the same in the next replay:
+ *
+ * - What is new (no outcome that waits was enqueued after its call, in any life) goes before a head that the code does
+ *   not ask for. It has never been decided without.
+ * - A head that is not asked for while something that is asked for waits behind it, and for long, is passed over: it
+ *   leaves the order, and is released if the code should ask for it after all.
+ *
  * The stretch between a release and the moment the microtasks have drained is a *turn*. Calls made in a turn come in
  * an order that a replay repeats; calls made after an await of something else do not, and start a turn of their own.
  */
@@ -38,24 +62,69 @@ export class Pump {
   readonly #host: PumpHost
   readonly #queue: (OutcomeRecord | null)[] = []
   readonly #requests = new Map<string, PumpRequest>()
-  /** Keys in the queue that have not been released. */
-  readonly #queued = new Map<string, number>()
+  /** Keys of outcomes that have not been released. */
+  readonly #queued = new Set<string>()
+  readonly #history: CallHistory
+  /** Positions below come from the journal as it was loaded. */
+  readonly #recorded: number
+  /** So many of those are in the queue. */
+  #recordedLeft = 0
+  /** What was passed over, by key. */
+  readonly #passed = new Map<string, OutcomeRecord>()
+  /** Below this position numbers of calls mean nothing any more. */
+  #countedFrom = 0
+  /** Outcomes of this life that come while recorded ones are left: they get their place when nothing moves. */
+  #held: { readonly key: string; readonly enqueue: (before?: number) => void }[] = []
+  /** Outcomes on their way into the journal that go before the first recorded one. */
+  #reserved = 0
+  /** Recorded outcomes that new ones have gone before. */
+  readonly #overtaken = new Set<string>()
   #head = 0
-  /** Requests whose outcome is in the queue. */
+  /** Requests whose outcome is here. */
   #blocked = 0
   #scheduled = false
   #stopped = false
   #stall: Timer | null = null
+  #isPassing = false
   #turn = 0
   #turnOpen = false
 
-  constructor(host: PumpHost) {
+  constructor(host: PumpHost, journal: readonly OutcomeRecord[] = []) {
     this.#host = host
+    this.#history = new CallHistory(journal)
+    this.#recorded = journal.length
+    for (const outcome of inOrderOfRelease(journal)) {
+      if (outcome.kind === 'FIELD' || outcome.kind === 'PASS') continue
+      this.#queue.push(outcome)
+      this.#queued.add(outcome.key)
+      this.#recordedLeft++
+    }
+    for (const outcome of journal) if (outcome.kind === 'PASS') this.#passOver(outcome)
   }
 
   /** Nothing that the code asked for is waiting to be released. */
   get idle(): boolean {
-    return this.#blocked === 0 && !this.#scheduled
+    return this.#blocked === 0 && !this.#scheduled && this.#held.length === 0
+  }
+
+  /** Everything has been released that could be, and the code has reacted to it. */
+  get isQuiet(): boolean {
+    return !this.#scheduled
+  }
+
+  /** The code has asked for it, and has not got it. */
+  isAwaited(key: string): boolean {
+    return this.#requests.has(key)
+  }
+
+  /** Recorded outcomes that the code has not asked for, although it went on without them. */
+  get unasked(): string[] {
+    return [...this.#overtaken, ...this.#passed.keys()].filter((key) => !this.#requests.has(key))
+  }
+
+  /** Calls that have been made since the last outcome was enqueued, for the outcome of `key` to tell of. */
+  takeCalls(key: string): string[] {
+    return this.#history.take(key)
   }
 
   /** The number of the current turn; opens one if none is open. `loose`: it was opened by this call. */
@@ -72,26 +141,58 @@ export class Pump {
     this.#schedule()
   }
 
-  push(outcome: OutcomeRecord): void {
-    this.#queued.set(outcome.key, this.#queue.length)
-    this.#queue.push(outcome)
-    if (this.#requests.has(outcome.key)) this.#blocked++
+  /**
+   * Enqueues an outcome of this life once its place is known: at once, or in a replay when nothing moves. `before` is
+   * the position of what it goes before; undefined: it goes to the end.
+   */
+  place(key: string, enqueue: (before?: number) => void): void {
+    if (this.#recordedLeft === 0) return enqueue()
+    this.#held.push({ key, enqueue })
     this.#schedule()
+  }
+
+  push(outcome: OutcomeRecord): void {
+    if (outcome.kind === 'PASS') this.#passOver(outcome)
+    else this.#enter(outcome)
+    this.#schedule()
+  }
+
+  #enter(outcome: OutcomeRecord): void {
+    const { before } = orderingOf(outcome)
+    if (before === undefined) this.#queue.push(outcome)
+    else {
+      this.#reserved--
+      const at = this.#queue.findIndex((other, index) => index >= this.#head && other?.pos === before)
+      this.#queue.splice(at < 0 ? this.#head : at, 0, outcome)
+    }
+    this.#queued.add(outcome.key)
+    if (this.#requests.has(outcome.key)) this.#blocked++
   }
 
   request(key: string, request: PumpRequest): void {
     this.#requests.set(key, request)
     if (this.#queued.has(key)) this.#blocked++
+    else if (!this.#history.wasCalledBy(key, Infinity)) this.#history.note(key)
     this.#schedule()
   }
 
   /** Drops what will never be asked for: the outcomes below a root field whose response is in the journal. */
   skip(belongs: (key: string) => boolean): void {
-    for (const [key, at] of this.#queued) {
-      if (!belongs(key)) continue
-      this.#queue[at] = null
+    const drop = ({ key }: OutcomeRecord): void => {
       this.#queued.delete(key)
       if (this.#requests.has(key)) this.#blocked--
+    }
+    for (let at = this.#head; at < this.#queue.length; at++) {
+      const outcome = this.#queue[at]
+      if (!outcome || !belongs(outcome.key)) continue
+      this.#queue[at] = null
+      if (this.#isRecorded(outcome)) this.#recordedLeft--
+      drop(outcome)
+    }
+    for (const [key, outcome] of this.#passed) {
+      if (!belongs(key)) continue
+      this.#passed.delete(key)
+      drop(outcome)
     }
     this.#schedule()
   }
@@ -102,6 +203,7 @@ export class Pump {
     this.#stall?.cancel()
     this.#stall = null
     this.#requests.clear()
+    this.#held = []
   }
 
   #schedule(): void {
@@ -114,17 +216,38 @@ export class Pump {
     this.#scheduled = false
     if (this.#stopped) return
     this.#turnOpen = false
-    const head = this.#peek()
-    if (head) {
-      const request = this.#requests.get(head.key)
-      if (request && request.scope.calls >= head.calls) {
-        this.#head++
-        this.#release(head, request)
-        return
-      }
-      if (this.#blocked > 0) this.#armStall()
-    }
+    if (this.#releaseNext()) return
+    this.#placeHeld()
+    if (this.#blocked > 0) this.#armStall()
+    this.#host.onQuiet()
     if (this.#blocked === 0) this.#host.onDrained()
+  }
+
+  #releaseNext(): boolean {
+    for (const [key, outcome] of this.#passed) {
+      const request = this.#requests.get(key)
+      if (!request) continue
+      this.#passed.delete(key)
+      this.#host.onAskedAfterAll(key)
+      this.#release(outcome, request)
+      return true
+    }
+    const head = this.#peek()
+    const request = head && this.#requests.get(head.key)
+    if (!request || !this.#isReady(head, request)) return false
+    this.#head++
+    if (this.#isRecorded(head)) this.#recordedLeft--
+    this.#release(head, request)
+    return true
+  }
+
+  #isReady(outcome: OutcomeRecord, { scope }: PumpRequest): boolean {
+    if (this.#reserved > 0 && this.#isRecorded(outcome)) return false
+    return scope.calls >= outcome.calls || outcome.pos < this.#countedFrom
+  }
+
+  #isRecorded({ pos }: OutcomeRecord): boolean {
+    return pos < this.#recorded
   }
 
   #peek(): OutcomeRecord | null {
@@ -141,33 +264,74 @@ export class Pump {
     this.#stall = null
     this.#requests.delete(outcome.key)
     this.#queued.delete(outcome.key)
+    this.#overtaken.delete(outcome.key)
     this.#blocked--
     this.openTurn()
     request.settle(outcome)
   }
 
-  #armStall(): void {
-    this.#stall ??= this.#host.clock.setTimeout(() => {
-      this.#stall = null
-      this.#passOver()
-    }, STALL_MS)
+  /** Nothing can be released: what is new goes before what the code has not asked for, all else to the end. */
+  #placeHeld(): void {
+    if (this.#held.length === 0) return
+    const next = this.#waiting().find((outcome) => this.#isRecorded(outcome))
+    for (const { key, enqueue } of this.#held.splice(0)) {
+      if (!next || this.#history.wasCalledBy(key, next.pos)) {
+        enqueue()
+        continue
+      }
+      this.#reserved++
+      this.#overtaken.add(next.key)
+      enqueue(next.pos)
+    }
   }
 
-  /**
-   * The head is not asked for (a deploy removed its step, say), and something that is asked for waits behind it. The
-   * lowest of those is released, whatever its number of calls.
-   */
-  #passOver(): void {
+  #waiting(): OutcomeRecord[] {
+    return this.#queue.slice(this.#head).filter((outcome) => outcome !== null)
+  }
+
+  #armStall(): void {
+    if (this.#isPassing || this.#stall) return
+    this.#stall = this.#host.clock.setTimeout(() => {
+      this.#stall = null
+      this.#onStalled()
+    }, this.#patienceMs())
+  }
+
+  #patienceMs(): number {
+    if (this.#countedFrom === 0) return STALL_MS
     const head = this.#peek()
-    if (!head || this.#blocked === 0) return
+    const asked = this.#waiting().find(({ key }) => this.#requests.has(key))
+    // It had not been called when the head came: had the code not changed, the head would have been asked for.
+    return head && asked && !this.#history.wasCalledBy(asked.key, head.pos) ? 0 : NEXT_STALL_MS
+  }
+
+  #onStalled(): void {
+    const waiting = this.#waiting()
+    const [head] = waiting
+    const asked = waiting.findIndex(({ key }) => this.#requests.has(key))
+    const released = waiting[asked]
+    if (!head || !released || this.#reserved > 0) return
+    this.#isPassing = true
+    this.#host.onStalled({
+      passed: waiting.slice(0, asked).map(({ key }) => key),
+      released: released.key,
+      awaitsNew: [...this.#requests.keys()].some(
+        (key) => !this.#queued.has(key) && !this.#history.wasCalledBy(key, head.pos),
+      ),
+    })
+  }
+
+  /** It is in the journal that the code does not ask for them any more. */
+  #passOver(pass: OutcomeRecord): void {
+    const keys = new Set(orderingOf(pass).passed)
     for (let at = this.#head; at < this.#queue.length; at++) {
       const outcome = this.#queue[at]
-      const request = outcome && this.#requests.get(outcome.key)
-      if (!request) continue
+      if (!outcome || !keys.has(outcome.key)) continue
       this.#queue[at] = null
-      if (outcome !== head) this.#host.onPassedOver(head.key, outcome.key)
-      this.#release(outcome, request)
-      return
+      if (this.#isRecorded(outcome)) this.#recordedLeft--
+      this.#passed.set(outcome.key, outcome)
     }
+    this.#countedFrom = pass.pos
+    this.#isPassing = false
   }
 }

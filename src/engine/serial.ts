@@ -122,7 +122,7 @@ async function finish(operation: Operation, field: RootField, result: ExecutionR
   }
   await new Promise<void>((resolve) => {
     run.whenLive(() => {
-      run.commitOutcome(outcome, 0)
+      run.commitOutcome(outcome, null)
       void run.committed().then(resolve)
     })
   })

@@ -4,7 +4,7 @@ import { parseKey } from '../core/keys.ts'
 import { isEnded } from '../store/store.ts'
 import type { OutcomeRecord, RunView, WaitRecord } from '../store/store.ts'
 import { publicStatus } from '../types.ts'
-import type { RunSnapshot, StepSnapshot, WaitSnapshot } from '../types.ts'
+import type { RunSnapshot, StepKind, StepSnapshot, WaitSnapshot } from '../types.ts'
 import { retryAfterMs } from './deferred.ts'
 import type { Execution } from './execution.ts'
 import type { Host } from './host.ts'
@@ -51,7 +51,7 @@ export function toSnapshot(view: RunView, execution: Execution | null, host: Pic
     result: view.result === null ? null : (decodeResult(view.result).result as RunSnapshot['result']), // formatted errors
     waitingOn: waits,
     steps: [
-      ...(view.journal ?? []).map((outcome) => finishedStep(outcome, host)),
+      ...(view.journal ?? []).filter(({ kind }) => kind !== 'PASS').map((outcome) => finishedStep(outcome, host)),
       // An attempt under way may still have the wait for it in the store.
       ...(ended ? [] : view.waits.filter((wait) => !execution?.attempts.has(wait.key)).map(waitingStep)),
       ...(execution && !ended ? runningSteps(execution) : []),
@@ -84,7 +84,7 @@ function finishedStep(outcome: OutcomeRecord, host: Pick<Host, 'mask'> | null): 
   return {
     id: outcome.key,
     ...parseKey(outcome.key),
-    kind: outcome.kind,
+    kind: outcome.kind as StepKind, // a PASS is no step
     status: outcome.ok ? 'COMPLETED' : 'FAILED',
     attempts: outcome.attempts,
     output: outcome.ok ? (value ?? null) : null,
@@ -145,7 +145,7 @@ function runningSteps(execution: Execution): StepSnapshot[] {
     attempts: attempt,
     output: null,
     error: null,
-    startedAt: new Date(startedAt),
+    startedAt: new Date(execution.engine.storeNow() - (execution.clock.now() - startedAt)),
     endedAt: null,
   }))
 }

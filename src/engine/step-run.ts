@@ -55,6 +55,7 @@ function startRun(
       match: null,
       forMs,
       attempts,
+      startedAt: call.startedAt,
       onOver: () => call.execution.whenMayStart(() => attempt(attempts + 1)),
     })
   }
@@ -147,7 +148,7 @@ function runAttempt(
       abort(error)
     }, timeoutMs)
   }
-  execution.attempts.set(key, { abort, startedAt: execution.clock.now(), attempt: number })
+  execution.attempts.set(key, { abort, startedAt: call.startedAt, attempt: number })
   const attempt: StepAttempt = {
     runId: execution.runId,
     attempt: number,

@@ -14,14 +14,13 @@ export function prepareSleep(duration: number | string): (call: Call) => void {
 
 export function prepareSleepUntil(date: Date | number | string): (call: Call) => void {
   const instant = instantOf(date)
-  return (call) => startSleep(call, instant - call.execution.clock.now())
+  return (call) => startSleep(call, instant - call.execution.engine.storeNow())
 }
 
 function startSleep(call: Call, forMs: number): void {
-  const over = (): void => commit(call, 'SLEEP', true, encode(undefined), 1)
-  if (forMs <= 0) return over()
-  const { key, scope } = call
-  call.execution.waits.add({ key, kind: 'SLEEP', scope, event: null, match: null, forMs, attempts: 0, onOver: over })
+  const { execution, key, scope, startedAt } = call
+  const onOver = (): void => commit(call, 'SLEEP', true, encode(undefined), 1)
+  execution.waits.add({ key, kind: 'SLEEP', scope, event: null, match: null, forMs, attempts: 0, startedAt, onOver })
 }
 
 export function prepareWaitForEvent(id: string, options: WaitForEventOptions): (call: Call) => void {
@@ -30,7 +29,7 @@ export function prepareWaitForEvent(id: string, options: WaitForEventOptions): (
 }
 
 function startWaitForEvent(call: Call, { event, match, forMs, signal }: EventWait): void {
-  const { execution, key, scope } = call
+  const { execution, key, scope, startedAt } = call
   const closed = (): void =>
     commit(call, 'EVENT', false, encodeThrown(new DOMException('The wait was closed.', 'AbortError')), 1)
   if (signal?.aborted) return closed()
@@ -44,6 +43,8 @@ function startWaitForEvent(call: Call, { event, match, forMs, signal }: EventWai
     match,
     forMs,
     attempts: 0,
+    startedAt,
+    isClosable: signal !== undefined,
     onOver: (found) => {
       signal?.removeEventListener('abort', onAbort)
       commitEvent(call, found)

@@ -1,9 +1,11 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Timer } from '../core/clock.ts'
 import { parseKey } from '../core/keys.ts'
 import type { EventQuery, EventRecord, NewWait, WaitKind, WaitRecord } from '../store/store.ts'
 import type { WaitSnapshot } from '../types.ts'
 import type { Execution } from './execution.ts'
 import type { Scope } from './scope.ts'
+import { inOrderOfInstants, settledTogether } from './settling.ts'
 
 export interface WaitSpec {
   readonly key: string
@@ -14,11 +16,15 @@ export interface WaitSpec {
   /** From now; null: no end. */
   readonly forMs: number | null
   readonly attempts: number
+  /** When its tool was first called, on this process's clock. */
+  readonly startedAt: number
+  /** The code can abandon it. */
+  readonly isClosable?: boolean
   /** The wait is over. `event`: what came, or null on its end. Called once, with the wait removed. */
   readonly onOver: (event: EventRecord | null) => void
 }
 
-interface Wait {
+export interface Wait {
   readonly spec: WaitSpec
   readonly seq: number
   /** On the store's clock; null: no end, or not known before it is committed. */
@@ -28,7 +34,8 @@ interface Wait {
   registered: boolean
   /** It is on its way to the store, or there already. */
   registering: boolean
-  expired: boolean
+  /** Its end is that of the wait in the store that it replaces. */
+  readonly keepsEnd: boolean
   timer: Timer | null
 }
 
@@ -49,8 +56,13 @@ export class Waits {
   readonly #stored: Map<string, WaitRecord>
   #seq: number
   #afterScan: (() => void)[] = []
-  #scanning = false
-  #rescan = false
+  /** Something may be over. */
+  #isDue = false
+  /** There may be an event that no look-up has seen. */
+  #needsLookUp = false
+  #isLookingUp = false
+  /** Waits that were settled, and whose outcomes have not been released. */
+  readonly #settled = new Set<string>()
 
   constructor(execution: Execution, stored: readonly WaitRecord[]) {
     this.#execution = execution
@@ -85,6 +97,18 @@ export class Waits {
     return stored?.kind === 'RETRY' ? stored : null
   }
 
+  /** What an earlier life left in the store under this key, and the code has not asked for yet. */
+  storedKind(key: string): WaitKind | null {
+    return this.#stored.get(key)?.kind ?? null
+  }
+
+  /** When the tool of this key was first called, on this process's clock; null where no wait tells. */
+  storedStart(key: string): number | null {
+    const stored = this.#stored.get(key)
+    if (!stored) return null
+    return this.#execution.clock.now() - Math.max(0, this.#execution.engine.storeNow() - stored.since)
+  }
+
   add(spec: WaitSpec): void {
     const stored = this.#stored.get(spec.key)
     if (stored?.kind === spec.kind) return this.#takeUp(spec, stored)
@@ -95,16 +119,16 @@ export class Waits {
     const wait: Wait = {
       spec,
       seq: ++this.#seq,
-      since: now,
+      since: now - Math.max(0, this.#execution.clock.now() - spec.startedAt),
       until: forMs === null ? null : now + forMs,
       registered: false,
       registering,
-      expired: false,
+      keepsEnd: false,
       timer: null,
     }
     this.#open.set(spec.key, wait)
     if (!registering) return this.#arm(wait)
-    this.#execution.openWait(toNewWait(wait, forMs))
+    this.#execution.openWait(toNewWait(wait, now))
   }
 
   /** The lease is given back only with every wait in the store. */
@@ -112,17 +136,16 @@ export class Waits {
     for (const wait of this.#open.values()) {
       if (wait.registering) continue
       wait.registering = true
-      const forMs = wait.until === null ? null : Math.max(0, wait.until - this.#execution.engine.storeNow())
-      this.#execution.openWait(toNewWait(wait, forMs))
+      this.#execution.openWait(toNewWait(wait, this.#execution.engine.storeNow()))
     }
   }
 
-  onRegistered({ key, forMs }: NewWait, at: number): void {
+  onRegistered({ key, forMs, agoMs = 0 }: NewWait, at: number): void {
     const wait = this.#open.get(key)
     if (!wait) return
     wait.registered = true
-    wait.since = at
-    wait.until = forMs === null ? null : at + forMs
+    wait.since = at - agoMs
+    if (!wait.keepsEnd) wait.until = forMs === null ? null : at + forMs
     this.#arm(wait)
     const { scope, event } = wait.spec
     const defer = (): void => {
@@ -150,8 +173,8 @@ export class Waits {
   /** Looks for events that open waits are waiting for. */
   scan(then?: () => void): void {
     if (then) this.#afterScan.push(then)
-    this.#rescan = true
-    if (!this.#scanning) void this.#scan()
+    this.#needsLookUp = true
+    this.#check()
   }
 
   scanIfWaiting(): void {
@@ -162,6 +185,11 @@ export class Waits {
   resume(): void {
     for (const wait of this.#open.values()) this.#arm(wait)
     this.scan()
+  }
+
+  /** The code has reacted to what was released last. */
+  onQuiet(): void {
+    if (this.#isDue) this.#settle()
   }
 
   pause(): void {
@@ -175,6 +203,7 @@ export class Waits {
     this.pause()
     this.#open.clear()
     this.#stored.clear()
+    this.#afterScan = []
   }
 
   snapshots(): WaitSnapshot[] {
@@ -188,19 +217,31 @@ export class Waits {
     }))
   }
 
+  /**
+   * A wait that an earlier life called. Its end stays, and so does a sleep whose duration has changed. An event wait
+   * whose event, match or having a timeout has changed is replaced by what the code asks for now: an event that fits
+   * the old one alone is none for it.
+   */
   #takeUp(spec: WaitSpec, stored: WaitRecord): void {
     this.#stored.delete(spec.key)
+    const now = this.#execution.engine.storeNow()
+    const change = changeOf(spec, stored)
+    const keepsEnd = spec.kind !== 'EVENT' || (spec.forMs === null) === (stored.until === null)
     const wait: Wait = {
       spec,
       seq: stored.seq,
       since: stored.since,
-      until: stored.until,
-      registered: true,
+      until: keepsEnd ? stored.until : spec.forMs === null ? null : now + spec.forMs,
+      registered: change === null,
       registering: true,
-      expired: false,
+      keepsEnd,
       timer: null,
     }
     this.#open.set(spec.key, wait)
+    if (change !== null) {
+      this.#execution.note(`The wait "${spec.key}" was replaced, since the code asks for another now: ${change}.`)
+      return this.#execution.openWait(toNewWait(wait, now))
+    }
     this.#arm(wait)
     if (spec.event !== null) this.scan()
   }
@@ -210,21 +251,15 @@ export class Waits {
     const inMs = Math.max(0, wait.until - this.#execution.engine.storeNow())
     wait.timer = this.#execution.clock.setTimeout(() => {
       wait.timer = null
-      this.#onExpired(wait)
+      this.#onTimer(wait)
     }, inMs)
   }
 
-  #onExpired(wait: Wait): void {
-    if (!this.#open.has(wait.spec.key) || this.#execution.state !== 'live') return
+  #onTimer(wait: Wait): void {
+    if (this.#open.get(wait.spec.key) !== wait) return
     // Timers may be early, and clocks be set back: the end is on the store's clock.
     if (wait.until !== null && this.#execution.engine.storeNow() < wait.until) return this.#arm(wait)
-    // An event accepted before the timeout beats it (I6): it is looked for once more.
-    if (wait.spec.event !== null) {
-      wait.expired = true
-      return this.scan()
-    }
-    this.#remove(wait)
-    wait.spec.onOver(null)
+    this.#check()
   }
 
   #remove(wait: Wait): void {
@@ -233,63 +268,106 @@ export class Waits {
     this.#open.delete(wait.spec.key)
   }
 
+  #check(): void {
+    this.#isDue = true
+    this.#settle()
+  }
+
+  /**
+   * Whether what is over can be told. Not while the code is reacting to what was over before: it may open a wait that was
+   * over earlier, or close one. Nor while an event wait is on its way to the store, which may be over by an event that
+   * came before anything else.
+   */
+  #maySettle(): boolean {
+    const { state, pump } = this.#execution
+    if (state !== 'live' || !pump.isQuiet || this.#isLookingUp) return false
+    for (const key of this.#settled) {
+      if (pump.isAwaited(key)) return false
+      this.#settled.delete(key)
+    }
+    for (const wait of this.#open.values()) if (wait.spec.event !== null && !wait.registered) return false
+    return true
+  }
+
+  /** Settles what is over: all that is at this moment, whatever it was found by. */
+  #settle(): void {
+    if (!this.#maySettle()) return
+    const now = this.#execution.engine.storeNow()
+    const asked = this.#toLookUp(now)
+    if (asked.length > 0) return void this.#lookUp(asked, now)
+    this.#isDue = false
+    this.#needsLookUp = false
+    this.#settleOver(new Map(), now)
+  }
+
+  /** Event waits, oldest first: of one event the oldest gets it (I6). None where no look-up is needed. */
+  #toLookUp(now: number): Wait[] {
+    const open = [...this.#open.values()]
+    const asked = open.filter(({ spec }) => spec.event !== null)
+    const isNeeded =
+      this.#needsLookUp || open.some(({ spec, until }) => spec.kind !== 'RETRY' && until !== null && until <= now)
+    return isNeeded ? asked.toSorted((a, b) => a.seq - b.seq) : []
+  }
+
   /** One look-up at a time, so that one event cannot settle two waits. */
-  async #scan(): Promise<void> {
-    this.#scanning = true
-    const release = this.#execution.holdLease()
+  async #lookUp(asked: readonly Wait[], now: number): Promise<void> {
+    const execution = this.#execution
+    const { consumed, engine, beganAt } = execution
+    const release = execution.holdLease()
+    this.#isLookingUp = true
+    this.#isDue = false
+    this.#needsLookUp = false
     try {
-      while (this.#rescan) {
-        this.#rescan = false
-        const then = this.#afterScan.splice(0)
-        const isComplete = await this.#scanOnce()
-        if (isComplete) for (const next of then) next()
-        else {
-          this.#rescan = true
-          this.#afterScan.unshift(...then)
-        }
-      }
+      const queries = asked.map(({ spec, until }): EventQuery => {
+        return { name: spec.event ?? '', match: spec.match, since: beganAt, until, exclude: consumed }
+      })
+      const events = await engine.store.call((session) => session.findEvents(queries))
+      this.#isLookingUp = false
+      if (execution.state !== 'live') return
+      const found = new Map(asked.map((wait, index) => [wait, events[index] ?? null]))
+      // What a wait would have got that was closed meanwhile is for one of those that follow.
+      const isStale = asked.some((wait) => found.get(wait) && this.#open.get(wait.spec.key) !== wait)
+      if (isStale) this.#needsLookUp = this.#isDue = true
+      else this.#settleOver(found, now)
+      if (this.#isDue) this.#settle()
     } catch (cause) {
-      this.#execution.engine.onLookUpFailed(this.#execution, cause)
+      engine.onLookUpFailed(execution, cause)
     } finally {
-      this.#scanning = false
+      this.#isLookingUp = false
       release()
     }
   }
 
-  /** False where it has to be done again: an event was found for a wait that has been closed meanwhile. */
-  async #scanOnce(): Promise<boolean> {
-    const { consumed, engine, beganAt } = this.#execution
-    const waits = [...this.#open.values()]
-      .filter((wait) => wait.spec.event !== null && wait.registered)
-      .toSorted((a, b) => a.seq - b.seq)
-    if (waits.length === 0 || this.#execution.state !== 'live') return true
-    const queries = waits.map(({ spec, until }): EventQuery => {
-      return { name: spec.event ?? '', match: spec.match, since: beganAt, until, exclude: consumed }
-    })
-    // Those whose end comes while they are looked for are looked for once more (I6).
-    const expired = new Set(waits.filter((wait) => wait.expired))
-    const found = await engine.store.call((session) => session.findEvents(queries))
-    if (this.#execution.state !== 'live') return true
-    for (const [index, wait] of waits.entries()) {
-      const event = found[index] ?? null
-      if (!this.#open.has(wait.spec.key)) {
-        if (event) return false // it is for one of those that follow
-        continue
-      }
-      if (event) {
-        consumed.add(event.id)
-        this.#remove(wait)
-        wait.spec.onOver(event)
-      } else if (expired.has(wait)) {
-        this.#remove(wait)
-        wait.spec.onOver(null)
-      }
+  #settleOver(found: ReadonlyMap<Wait, EventRecord | null>, now: number): void {
+    const over = inOrderOfInstants(this.#open.values(), found, now)
+    const together = settledTogether(over)
+    for (const { wait, event } of together) {
+      if (event) this.#execution.consumed.add(event.id)
+      this.#remove(wait)
+      if (wait.spec.kind !== 'RETRY') this.#settled.add(wait.spec.key)
+      wait.spec.onOver(event)
     }
-    return true
+    if (together.length < over.length) this.#isDue = this.#needsLookUp = true
+    if (!this.#isDue) for (const then of this.#afterScan.splice(0)) then()
   }
 }
 
-function toNewWait(wait: Wait, forMs: number | null): NewWait {
+function toNewWait(wait: Wait, now: number): NewWait {
   const { key, kind, event, match, attempts } = wait.spec
-  return { key, kind, seq: wait.seq, event, match, forMs, attempts }
+  const forMs = wait.until === null ? null : Math.max(0, wait.until - now)
+  return { key, kind, seq: wait.seq, event, match, forMs, agoMs: Math.max(0, now - wait.since), attempts }
+}
+
+/** What the code asks for now, where that is another event. */
+function changeOf({ kind, event, match, forMs }: WaitSpec, stored: WaitRecord): string | null {
+  if (kind !== 'EVENT') return null
+  if (event !== stored.event) return `event "${event}", and no more "${stored.event}"`
+  if (!isSameJson(match, stored.match)) return `match ${match ?? 'anything'}, and no more ${stored.match ?? 'anything'}`
+  if ((forMs === null) === (stored.until === null)) return null
+  return forMs === null ? 'without a timeout' : `with a timeout of ${forMs} ms`
+}
+
+function isSameJson(one: string | null, other: string | null): boolean {
+  if (one === other || one === null || other === null) return one === other
+  return isDeepStrictEqual(JSON.parse(one), JSON.parse(other))
 }

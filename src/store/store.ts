@@ -125,7 +125,7 @@ export interface StoreSession {
 
 export type RunStatus = 'queued' | 'running' | 'suspended' | 'completed' | 'failed' | 'cancelled'
 export type EndStatus = 'completed' | 'failed' | 'cancelled'
-export type OutcomeKind = 'RUN' | 'SLEEP' | 'EVENT' | 'CALLBACK' | 'INVOKE' | 'SEND' | 'DEFER' | 'FIELD'
+export type OutcomeKind = 'RUN' | 'SLEEP' | 'EVENT' | 'CALLBACK' | 'INVOKE' | 'SEND' | 'DEFER' | 'FIELD' | 'PASS'
 export type WaitKind = 'SLEEP' | 'EVENT' | 'CALLBACK' | 'RUN' | 'RETRY'
 
 /** The narrow row: everything that claims and lists need, and nothing that is large. */
@@ -200,6 +200,8 @@ export interface Outcome {
   readonly eventId: string | null
   /** How long before the commit its work began. */
   readonly tookMs: number
+  /** What ordered release has to know of it besides, as text; absent: nothing. Kept as it is. */
+  readonly ordering?: string
 }
 
 export interface OutcomeRecord extends Outcome {
@@ -217,6 +219,8 @@ export interface NewWait {
   readonly match: string | null
   /** From the commit on; null: no end. */
   readonly forMs: number | null
+  /** How long before the commit it was called: `since` is the commit's time less that. Default 0. */
+  readonly agoMs?: number
   /** Attempts made so far (RETRY). */
   readonly attempts: number
 }

@@ -107,9 +107,9 @@ function create(caller: Caller, tx: Transaction, at: number, id: string, epoch: 
 }
 
 function openWaits(entry: RunEntry, at: number, opens: readonly NewWait[]): void {
-  for (const { forMs, ...wait } of opens) {
+  for (const { forMs, agoMs = 0, ...wait } of opens) {
     if (wait.match !== null) JSON.parse(wait.match) // a pattern that can't be read would break every later `send`
-    entry.waits.set(wait.key, { ...wait, since: at, until: forMs === null ? null : at + forMs })
+    entry.waits.set(wait.key, { ...wait, since: at - agoMs, until: forMs === null ? null : at + forMs })
   }
 }
 

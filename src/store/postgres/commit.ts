@@ -110,6 +110,8 @@ function writeParts(caller: Caller, parts: readonly RunCommit[]): Promise<sql.Co
         ofNew(({ idempotency }) => idempotency?.fingerprint ?? null),
         parts.map(({ next }) => next.kind === 'park' && next.keeps === true),
         parts.map(({ suspicion }) => suspicion ?? null),
+        outcomes.map(({ ordering }) => ordering ?? null),
+        opens.map(({ agoMs = 0 }) => Math.round(agoMs)),
       ),
     ),
   )

@@ -102,15 +102,29 @@ function writePart({ database, processId }: Caller, run: number, at: number, par
 }
 
 function openWait(database: Database, run: number, at: number, wait: NewWait): void {
-  const { key, kind, seq, event, match, forMs, attempts } = wait
+  const { key, kind, seq, event, match, forMs, agoMs = 0, attempts } = wait
   if (match !== null) JSON.parse(match) // a pattern that can't be read would break every later `send`
   const until = forMs === null ? null : at + forMs
-  database.run(sql.PUT_WAIT, run, key, kind, seq, event, match, attempts, at, until)
+  database.run(sql.PUT_WAIT, run, key, kind, seq, event, match, attempts, at - agoMs, until)
 }
 
 function appendOutcome(database: Database, run: number, at: number, outcome: Outcome): void {
-  const { pos, key, kind, ok, body, calls, attempts, eventId, tookMs } = outcome
-  database.run(sql.INSERT_OUTCOME, run, pos, key, kind, toFlag(ok), body, calls, attempts, eventId, tookMs, at)
+  const { pos, key, kind, ok, body, calls, attempts, eventId, tookMs, ordering = null } = outcome
+  database.run(
+    sql.INSERT_OUTCOME,
+    run,
+    pos,
+    key,
+    kind,
+    toFlag(ok),
+    body,
+    calls,
+    attempts,
+    eventId,
+    tookMs,
+    ordering,
+    at,
+  )
   database.run(sql.CLOSE_WAIT, run, key)
 }
 

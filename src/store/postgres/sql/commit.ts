@@ -79,6 +79,9 @@ export const COMMIT = statement<
     fingerprints: readonly (string | null)[],
     keeps: readonly boolean[],
     suspicions: readonly ('cleared' | 'acquitted' | null)[],
+    // Of each outcome, and of each wait that is opened, again
+    orderings: readonly (string | null)[],
+    openAgos: readonly number[],
   ],
   CommitRow
 >(
@@ -157,20 +160,20 @@ export const COMMIT = statement<
     insert into durable.results (run, body) select t.n, t.result from target t where t.result is not null
   ),
   outcomes as (
-    insert into durable.outcomes (run, pos, key, kind, ok, body, calls, attempts, event_id, took_ms, committed_at)
-    select t.n, o.pos, o.key, o.kind, o.ok, o.body, o.calls, o.attempts, o.event_id, o.took_ms, t.at
+    insert into durable.outcomes (run, pos, key, kind, ok, body, calls, attempts, event_id, took_ms, ordering, committed_at)
+    select t.n, o.pos, o.key, o.kind, o.ok, o.body, o.calls, o.attempts, o.event_id, o.took_ms, o.ordering, t.at
     from unnest($25::text[], $26::integer[], $27::text[], $28::text[], $29::boolean[], $30::text[], $31::integer[],
-        $32::integer[], $33::text[], $34::bigint[])
-      as o (run_id, pos, key, kind, ok, body, calls, attempts, event_id, took_ms)
+        $32::integer[], $33::text[], $34::bigint[], $48::text[])
+      as o (run_id, pos, key, kind, ok, body, calls, attempts, event_id, took_ms, ordering)
     join target t on t.id = o.run_id
   ),
   opened as (
     insert into durable.waits (run_id, key, kind, seq, event, match, leaf, attempts, since, until)
-    select t.id as run_id, w.key, w.kind, w.seq, w.event, w.match, w.leaf, w.attempts, t.at as since,
+    select t.id as run_id, w.key, w.kind, w.seq, w.event, w.match, w.leaf, w.attempts, t.at - w.ago as since,
       t.at + w.for_ms as until
     from unnest($35::text[], $36::text[], $37::text[], $38::integer[], $39::text[], $40::text[], $41::bigint[],
-        $42::integer[], $43::bigint[])
-      as w (run_id, key, kind, seq, event, match, leaf, attempts, for_ms)
+        $42::integer[], $43::bigint[], $49::bigint[])
+      as w (run_id, key, kind, seq, event, match, leaf, attempts, for_ms, ago)
     join target t on t.id = w.run_id
     on conflict (run_id, key) do update set
       kind = excluded.kind, seq = excluded.seq, event = excluded.event, match = excluded.match, leaf = excluded.leaf,

@@ -54,16 +54,17 @@ export type OutcomeTuple = readonly [
   eventId: string | null,
   tookMs: number,
   committedAt: number,
+  ordering: string | null,
 ]
 
 /** Of the run whose number is `r.n`. */
 export const JOURNAL = `
   (select coalesce(json_agg(json_build_array(o.pos, o.key, o.kind, o.ok, o.body, o.calls, o.attempts, o.event_id,
-      o.took_ms, o.committed_at) order by o.pos), '[]')
+      o.took_ms, o.committed_at, o.ordering) order by o.pos), '[]')
     from durable.outcomes o where o.run = r.n)`
 
 export function toOutcomeRecord(tuple: OutcomeTuple): OutcomeRecord {
-  const [pos, key, kind, ok, body, calls, attempts, eventId, tookMs, committedAt] = tuple
+  const [pos, key, kind, ok, body, calls, attempts, eventId, tookMs, committedAt, ordering] = tuple
   return {
     pos,
     key: fromText(key),
@@ -75,6 +76,7 @@ export function toOutcomeRecord(tuple: OutcomeTuple): OutcomeRecord {
     eventId: eventId === null ? null : fromText(eventId),
     tookMs,
     committedAt,
+    ...(ordering !== null && { ordering: fromText(ordering) }),
   }
 }
 

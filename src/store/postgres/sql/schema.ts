@@ -125,6 +125,7 @@ export const MIGRATIONS: readonly string[] = [
   `,
   `
   create table durable.secrets (name text collate "C" primary key, value text not null);
+  alter table durable.outcomes add column ordering text;
   `,
 ]
 

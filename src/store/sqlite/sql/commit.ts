@@ -57,11 +57,12 @@ export const INSERT_OUTCOME = statement<
     attempts: number,
     eventId: string | null,
     tookMs: number,
+    ordering: string | null,
     committedAt: number,
   ]
 >(`
-  insert into outcomes (run, pos, key, kind, ok, body, calls, attempts, event_id, took_ms, committed_at)
-  values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+  insert into outcomes (run, pos, key, kind, ok, body, calls, attempts, event_id, took_ms, ordering, committed_at)
+  values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
 
 export const PUT_WAIT = statement<
   [

@@ -8,7 +8,10 @@ export type RunRow = Omit<RunRecord, 'signalled' | 'onProbation'> & {
   readonly signalled: Flag
   readonly onProbation: Flag
 }
-export type OutcomeRow = Omit<OutcomeRecord, 'ok'> & { readonly ok: Flag }
+export type OutcomeRow = Omit<OutcomeRecord, 'ok' | 'ordering'> & {
+  readonly ok: Flag
+  readonly ordering: string | null
+}
 
 export const RUN_COLUMNS = `
   n, id, status, epoch, holder, len, due_at as dueAt, signalled, kept_by as keptBy, server,
@@ -17,7 +20,7 @@ export const RUN_COLUMNS = `
   resume_failures as resumeFailures, note`
 
 export const OUTCOME_COLUMNS = `
-  pos, key, kind, ok, body, calls, attempts, event_id as eventId, took_ms as tookMs, committed_at as committedAt`
+  pos, key, kind, ok, body, calls, attempts, event_id as eventId, took_ms as tookMs, ordering, committed_at as committedAt`
 
 export const WAIT_COLUMNS = 'key, kind, seq, event, match, attempts, since, until'
 
@@ -33,7 +36,8 @@ export function toRunRecord(row: RunRow): RunRecord {
 }
 
 export function toOutcomeRecord(row: OutcomeRow): OutcomeRecord {
-  return { ...row, ok: row.ok === 1 }
+  const { ordering, ...outcome } = row
+  return { ...outcome, ok: row.ok === 1, ...(ordering !== null && { ordering }) }
 }
 
 // The driver's rows have no prototype; callers get plain objects.

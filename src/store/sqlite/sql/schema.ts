@@ -102,6 +102,7 @@ export const MIGRATIONS: readonly string[] = [
   `,
   `
   create table secrets (name text primary key, value text not null) without rowid;
+  alter table outcomes add column ordering text;
   `,
 ]
 

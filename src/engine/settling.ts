@@ -1,0 +1,47 @@
+import type { EventRecord } from '../store/store.ts'
+import type { Wait } from './waits.ts'
+
+/** A wait that is over: by an event, or (null) by its end. */
+export interface Over {
+  readonly wait: Wait
+  readonly event: EventRecord | null
+}
+
+interface Instant extends Over {
+  readonly at: number
+}
+
+/**
+ * Which of the open waits are over, in the order in which they are settled: by the store's instants, the event's
+ * acceptance or the wait's end; equal instants by the order of the calls (I5, I6).
+ *
+ * @param found what a look-up found, by wait
+ * @param now the store's time when the look-up began, or of now where none was needed
+ */
+export function inOrderOfInstants(
+  open: Iterable<Wait>,
+  found: ReadonlyMap<Wait, EventRecord | null>,
+  now: number,
+): Over[] {
+  const over: Instant[] = []
+  // What the store has accepted shows how late it is there.
+  const until = Math.max(now, ...[...found.values()].map((event) => event?.acceptedAt ?? 0))
+  for (const wait of open) {
+    const event = found.get(wait) ?? null
+    if (event) over.push({ wait, event, at: event.acceptedAt })
+    // An event accepted before the timeout beats it: a wait that was not looked up is not over yet (I6).
+    else if (wait.until !== null && wait.until <= until && (wait.spec.event === null || found.has(wait))) {
+      over.push({ wait, event, at: wait.until })
+    }
+  }
+  return over.toSorted((one, other) => one.at - other.at || one.wait.seq - other.wait.seq)
+}
+
+/**
+ * So many of them may be settled at once. What the code can close (by a `signal`) is settled alone and in its turn: the
+ * reaction to what was over before may be to close it, and then its event is another wait's.
+ */
+export function settledTogether(over: readonly Over[]): Over[] {
+  const next = over.findIndex(({ wait }, index) => index > 0 && wait.spec.isClosable)
+  return over.slice(0, next < 0 ? over.length : next)
+}
