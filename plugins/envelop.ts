@@ -99,7 +99,10 @@ export function durablePlugin(durable: Durable, engine: Engine, host: Host): Plu
       const own = operation.args ?? ownArgs(args)
       setExecuteFn(((passArgs: ExecutionArgs) => {
         operation.args ??= own // a cold pass that gets here can be made again, hot
-        return executePass(operation, { ...passArgs, contextValue }, executeFn as Execute)
+        const execute = (): ReturnType<typeof executePass> =>
+          executePass(operation, { ...passArgs, contextValue }, executeFn as Execute)
+        // From here on whatever is executed is no pass of this operation.
+        return resuming.getStore() ? resuming.exit(execute) : execute()
       }) as ExecuteFunction)
     },
     onSubscribe({ extendContext }) {

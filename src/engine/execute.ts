@@ -3,7 +3,7 @@ import type { ExecutionArgs } from 'graphql'
 import { sleep } from '../core/clock.ts'
 import { areVariablesValid, operationIn, rootKeys, withoutIncrementalDelivery } from './documents.ts'
 import { unavailable } from './errors.ts'
-import { bindFieldResolver, durableFieldResolver } from './fields.ts'
+import { bindFieldResolver, durableFieldResolver, outsideOfFields } from './fields.ts'
 import { idempotencyKeyOf, joinRun } from './idempotency.ts'
 import { never } from './never.ts'
 import type { Operation } from './operation.ts'
@@ -15,9 +15,11 @@ export function executePass(operation: Operation, args: ExecutionArgs, execute: 
   operation.fieldResolver = args.fieldResolver ?? null
   const fieldResolver = args.fieldResolver ? bindFieldResolver(args.fieldResolver) : durableFieldResolver
   const passArgs = { ...args, fieldResolver }
-  return operation.phase === 'foreground'
-    ? executeForeground(operation, passArgs, execute)
-    : executeBackground(operation, passArgs, execute)
+  return outsideOfFields(() =>
+    operation.phase === 'foreground'
+      ? executeForeground(operation, passArgs, execute)
+      : executeBackground(operation, passArgs, execute),
+  )
 }
 
 function executeForeground(operation: Operation, args: ExecutionArgs, execute: Execute): Executed | Promise<Executed> {

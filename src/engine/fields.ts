@@ -36,6 +36,7 @@ export function bindContext(context: unknown, operation: Operation): object {
   const given = typeof context === 'object' && context !== null ? context : {}
   const other = operationOf(given)
   const taken = other !== undefined && other !== operation && other.phase !== 'over'
+  operation.isInner = taken && surroundings.getStore() !== undefined
   const target: object = taken || !Object.isExtensible(given) ? Object.create(given) : given
   if (target === given && operation.phase === 'foreground') unmarkResumed(given)
   Object.defineProperty(target, OPERATION, { value: operation, configurable: true, writable: true, enumerable: false })
@@ -74,6 +75,17 @@ function scopeAt(at: Cursor): Scope {
   // Not for what a resolver that has returned does later: nothing records when that comes.
   if (cursor === at) operation.run?.pump.openTurn()
   return at.scope
+}
+
+/** For an operation that a resolver or a step begins: it is none of that field's, and neither are its tools. */
+export function outsideOfFields<T>(run: () => T): T {
+  const outer = cursor
+  cursor = null
+  try {
+    return surroundings.getStore() ? surroundings.exit(run) : run()
+  } finally {
+    cursor = outer
+  }
 }
 
 /** A string key in `schema.extensions` survives other plugins' copies of a schema. */
@@ -204,10 +216,17 @@ function enterField(resolver: Resolver, policy: FieldPolicy | null, isMutationRo
     const scope = new Scope(key, pathOf(info), inForce)
     operation.run?.pump.openTurn()
     const within = new FieldSurroundings(operation, scope)
-    const value = keep(operation, key, scope, () =>
-      surroundings.run(within, () => adopt(resolver(source, args, context, shadowSignal(info, operation)), lists)),
-    )
-    return handOut({ operation, key, info, scope, lists }, value)
+    // It may be executed within the synchronous part of another's resolver.
+    const outer = cursor
+    cursor = null
+    try {
+      const value = keep(operation, key, scope, () =>
+        surroundings.run(within, () => adopt(resolver(source, args, context, shadowSignal(info, operation)), lists)),
+      )
+      return handOut({ operation, key, info, scope, lists }, value)
+    } finally {
+      cursor = outer
+    }
   }
 }
 

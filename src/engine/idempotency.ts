@@ -35,8 +35,9 @@ function parseIdempotencyKey(header: string): string {
  * The key that a request's operation is to be executed under, once. Queries have none, unless they are `@durable`:
  * they change nothing, and clients that send a key with everything would make a run of every poll.
  */
-export function idempotencyKeyOf({ engine, host, context, args }: Operation): string | null {
-  if (!args) return null
+export function idempotencyKeyOf({ engine, host, context, args, isInner }: Operation): string | null {
+  // What a resolver executes with the context of its request is not what the request's key stands for.
+  if (!args || isInner) return null
   const { idempotencyKey, warn } = engine.options
   if (idempotencyKey) {
     try {

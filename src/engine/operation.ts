@@ -65,6 +65,8 @@ export class Operation implements ExecutionOwner {
   readonly labels: Labels
   readonly policies = new FieldPolicies()
   readonly executions = new OwnExecutions()
+  /** A resolver or a step of another operation began it, with that one's context: the request is the other's. */
+  isInner = false
   /** What the server resolves fields with that have no resolver; null: graphql's own. */
   fieldResolver: ExecutionArgs['fieldResolver'] | null = null
   /** A resolver has taken `step`: whatever resolvers begin from now on may come to wait for a tool. */
