@@ -81,15 +81,16 @@ function withHttp(operation: Operation, result: ExecutionResult): ExecutionResul
   const { runId, durable, http, ...extensions } = result.extensions as {
     runId: string
     durable: { retryAfterMs: number }
-    http?: { headers?: Record<string, string> }
+    http?: unknown
   }
   const { path } = operation.engine.options
   const isPending = operation.endStatus === null
   const headers = {
-    ...http?.headers,
-    'Cache-Control': 'no-store',
-    ...(path !== null && { Location: `${path}/${runId}` }),
-    ...(isPending && { 'Retry-After': retryAfterSeconds(durable.retryAfterMs) }),
+    // What no response can have must not cost the client the run's id.
+    ...responseInitOf({ extensions: { http } })?.headers,
+    'cache-control': 'no-store',
+    ...(path !== null && { location: `${path}/${runId}` }),
+    ...(isPending && { 'retry-after': retryAfterSeconds(durable.retryAfterMs) }),
   }
   return {
     ...result,

@@ -49,6 +49,8 @@ export interface AppSpec {
   readonly after?: readonly (EnvelopPlugin | YogaPlugin)[]
   readonly context?: (initial: any) => any
   readonly maskedErrors?: false | { maskError: MaskError }
+  /** Envelop: what its plugin is told of the masking. */
+  readonly maskSteps?: MaskError
   readonly durable?: DurableOptions
   readonly batching?: boolean
   /** Registers the plugin this often. */
@@ -88,7 +90,10 @@ function serveYoga(spec: AppSpec, durable: Durable): TestServer {
 
 function serveEnvelop(spec: AppSpec, durable: Durable): TestServer {
   const own = Array.from({ length: spec.times ?? 1 }, () =>
-    useDurableInEnvelop(durable, { getEnveloped: () => getEnveloped }),
+    useDurableInEnvelop(durable, {
+      getEnveloped: () => getEnveloped,
+      ...(spec.maskSteps && { maskError: spec.maskSteps as (error: unknown, message: string) => unknown }),
+    }),
   )
   const { context, maskedErrors } = spec
   const plugins: EnvelopPlugin[] = [

@@ -199,6 +199,17 @@ describe('with a maskError that hides GraphQLErrors, too', () => {
   })
 })
 
+it('steps are masked by the maskError that the Envelop plugin is given', async () => {
+  const maskError = (error: any): any => new GraphQLError(`Masked: ${error.message}`)
+  const app = await createApp('Envelop', { ...spec, maskedErrors: { maskError }, maskSteps: maskError })
+  const shown = async (name: string): Promise<unknown> => {
+    const runId = runIdOf(await app.ask(`mutation { ${name}Step(later: true) }`))
+    return (await app.durable.runs.get(runId))?.steps[0]?.error?.message
+  }
+  expect(await shown('graphql')).toBe('Masked: No tea')
+  expect(await shown('internal')).toBe('Unexpected error.')
+})
+
 describe('on the disk', () => {
   it('nothing is left of what a resolver of a finished root field threw and is no error', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'graphql-durable-'))

@@ -112,6 +112,23 @@ describe('headers', () => {
   })
 })
 
+it('a deferred answer names its run, whatever a plugin says of the response', async () => {
+  const http = { status: 1000, headers: { 'bad name': 'x', 'content-language': 'de', 'Cache-Control': 'public' } }
+  const onExecuteDone = ({ result, setResult }: any): void => setResult({ ...result, extensions: { http } })
+  const app = await createApp('Yoga', {
+    typeDefs: 'type Query { a: String }',
+    resolvers: { Query: { a: (_: unknown, __: unknown, { step }: any) => step.sleep('nap', '1h') } },
+    before: [{ onExecute: () => ({ onExecuteDone }) }],
+  })
+  const answer = await app.ask('{ a }')
+  runIdOf(answer)
+  expect([answer.status, answer.headers.get('content-language'), answer.headers.get('cache-control')]).toEqual([
+    202,
+    'de',
+    'no-store',
+  ])
+})
+
 it('what an earlier version has stored is looked at when it is delivered', () => {
   const stored = (http: unknown): string => JSON.stringify({ result: { data: null }, http })
   expect(decodeResult(stored({ status: 1000, headers: { 'Set-Cookie': 'a=b', 'bad name': 'x' } })).http).toBeNull()
