@@ -13,15 +13,15 @@ import type { Evidence } from './evidence.ts'
 import { startFleet } from './fleet.ts'
 import type { Fleet } from './fleet.ts'
 import { createRandom } from './random.ts'
-import { measureRecoveries } from './recoveries.ts'
+import { measurePauses, measureRecoveries } from './recoveries.ts'
 import type { Recoveries } from './recoveries.ts'
 import { openStore } from './stores.ts'
-import type { StoreAddress } from './stores.ts'
+import type { StoreName } from './stores.ts'
 import { isGivenUp, judge } from './verdict.ts'
 import { connectWitness } from './witness-client.ts'
 
 export interface CampaignOptions {
-  readonly store: StoreAddress['name']
+  readonly store: StoreName
   readonly minutes: number
   readonly seed: string
   /** Servers and workers; about half of each. */
@@ -50,6 +50,8 @@ export interface Summary {
   readonly done: Chaos['done']
   readonly afterKills: Recoveries
   readonly afterFreezes: Recoveries
+  /** How long no process was told of a commit, in each failover. */
+  readonly pauses: Recoveries
   readonly violations: readonly string[]
 }
 
@@ -63,7 +65,7 @@ export async function runCampaign(options: CampaignOptions): Promise<Summary> {
   const random = createRandom(seed)
   const witnessSocket = join(directory, 'witness.sock')
   const witnessLog = join(directory, 'witness.log')
-  const database = await openDatabase(options.store, directory)
+  const database = await openDatabase(options.store, directory, onProgress)
   const witness = fork(join(import.meta.dirname, 'witness.ts'), [witnessSocket, witnessLog], { execArgv: [] })
   let fleet: Fleet | null = null
   let chaos: Chaos | null = null
@@ -136,7 +138,7 @@ async function drain(count: () => Promise<number>): Promise<void> {
 function progressLine(experiences: readonly Experience[], { done }: Chaos, { crashes }: Fleet): string {
   const ended = experiences.filter(({ result }) => result).length
   const problems = experiences.flatMap((each) => each.problems).length + crashes.length
-  return `${experiences.length} operations, ${ended} ended; ${done.kills} kills, ${done.freezes} freezes, ${done.closes} closes, ${done.terminations} connections cut, ${done.restarts} restarts; ${problems} problems so far`
+  return `${experiences.length} operations, ${ended} ended; ${done.kills} kills, ${done.freezes} freezes, ${done.closes} closes, ${done.terminations} connections cut, ${done.restarts} restarts, ${done.failovers} failovers; ${problems} problems so far`
 }
 
 function summarize(
@@ -157,6 +159,7 @@ function summarize(
     done,
     afterKills: measureRecoveries(entries, 'kill'),
     afterFreezes: measureRecoveries(entries, 'freeze'),
+    pauses: measurePauses(entries),
     violations,
   }
 }

@@ -9,6 +9,8 @@ export interface DatabaseServer {
   terminateBackends(random: Random): Promise<number>
   /** A crash of the server, and its recovery. */
   restartImmediately(): Promise<void>
+  /** What befalls the server that takes writes; resolves once all is in order again. Null where there is one server only. */
+  readonly failOver: ((random: Random) => Promise<void>) | null
 }
 
 export interface ChaosOptions {
@@ -27,6 +29,7 @@ export interface Rates {
   readonly closes: number
   readonly terminations: number
   readonly restarts: number
+  readonly failovers: number
 }
 
 export interface Chaos {
@@ -38,18 +41,18 @@ export interface Chaos {
 export function startChaos(options: ChaosOptions): Chaos {
   const { fleet, random, log, leaseMs, database, perMinute } = options
   const controller = new AbortController()
-  const done = { kills: 0, freezes: 0, closes: 0, terminations: 0, restarts: 0 }
+  const done = { kills: 0, freezes: 0, closes: 0, terminations: 0, restarts: 0, failovers: 0 }
   let disruptions = 1_000_000 // not to be confused with the fleet's
   let last: Promise<unknown> = Promise.resolve()
 
   /** One thing at a time is done to the database: while it is restarted, it has no connections to cut. */
-  function toAll(what: 'terminate' | 'restart', body: () => Promise<unknown>): Promise<void> {
+  function toAll(what: 'terminate' | 'restart' | 'failover', body: () => Promise<unknown>): Promise<void> {
     const done = last.then(() => disruptAll(what, body))
     last = done.catch(() => {}) // the caller is told
     return done
   }
 
-  async function disruptAll(what: 'terminate' | 'restart', body: () => Promise<unknown>): Promise<void> {
+  async function disruptAll(what: 'terminate' | 'restart' | 'failover', body: () => Promise<unknown>): Promise<void> {
     const id = ++disruptions
     await log.tell({ kind: 'disruption', life: null, what, phase: 'begin', id })
     await body()
@@ -70,6 +73,12 @@ export function startChaos(options: ChaosOptions): Chaos {
     async restarts() {
       if (!database) return 0
       await toAll('restart', () => database.restartImmediately())
+      return 1
+    },
+    async failovers(own) {
+      const failOver = database?.failOver
+      if (!failOver) return 0
+      await toAll('failover', () => failOver(own))
       return 1
     },
   }

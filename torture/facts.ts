@@ -36,7 +36,7 @@ export type Fact =
       readonly id: number
     }
 
-export type Disruption = 'kill' | 'freeze' | 'close' | 'terminate' | 'restart'
+export type Disruption = 'kill' | 'freeze' | 'close' | 'terminate' | 'restart' | 'failover'
 
 export interface Effect {
   readonly life: string

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { runCampaign } from './campaign.ts'
 import type { Summary } from './campaign.ts'
+import { whyNoPatroni } from './patroni.ts'
 
 /*
  * npm run torture -- --store=postgres --minutes=15 --processes=5 --seed=1
@@ -21,19 +22,26 @@ const { values } = parseArgs({
     clients: { type: 'string', default: process.env['TORTURE_CLIENTS'] ?? '10' },
     kills: { type: 'string', default: process.env['TORTURE_KILLS'] ?? '38' },
     freezes: { type: 'string', default: process.env['TORTURE_FREEZES'] ?? '4' },
+    failovers: { type: 'string', default: process.env['TORTURE_FAILOVERS'] ?? '1' },
     keep: { type: 'boolean', default: false },
   },
 })
-if (values.store !== 'sqlite' && values.store !== 'postgres') {
-  throw new TypeError(`Expected --store to be sqlite or postgres, but got ${values.store}.`)
+const { store } = values
+if (store !== 'sqlite' && store !== 'postgres' && store !== 'patroni') {
+  throw new TypeError(`Expected --store to be sqlite, postgres or patroni, but got ${store}.`)
+}
+const reason = store === 'patroni' ? whyNoPatroni() : null
+if (reason !== null) {
+  say(`Skipped: a cluster cannot be set up here, ${reason}.`)
+  process.exit()
 }
 
 const directory = mkdtempSync(join(tmpdir(), 'durable-torture-'))
-say(`Store ${values.store}, seed ${values.seed}, ${values.minutes} minutes; logs in ${directory}`)
+say(`Store ${store}, seed ${values.seed}, ${values.minutes} minutes; logs in ${directory}`)
 const interrupted = new AbortController()
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupted.abort())
 const summary = await runCampaign({
-  store: values.store,
+  store,
   minutes: Number(values.minutes),
   seed: values.seed,
   processes: Number(values.processes),
@@ -46,7 +54,8 @@ const summary = await runCampaign({
     freezes: Number(values.freezes),
     closes: 4,
     terminations: 8,
-    restarts: 0.6,
+    restarts: store === 'postgres' ? 0.6 : 0,
+    failovers: store === 'patroni' ? Number(values.failovers) : 0,
   },
   directory,
   onProgress: say,
@@ -57,7 +66,7 @@ for (const violation of summary.violations.slice(0, 50)) say(`VIOLATION: ${viola
 if (summary.violations.length > 0) process.exitCode = 1
 else if (!values.keep) rmSync(directory, { recursive: true })
 
-function table({ done, afterKills, afterFreezes, ...all }: Summary): string[] {
+function table({ done, afterKills, afterFreezes, pauses, ...all }: Summary): string[] {
   const ms = (value: number): string => `${(value / 1000).toFixed(2)} s`
   const rows: [string, string | number][] = [
     ['operations', all.operations],
@@ -79,6 +88,9 @@ function table({ done, afterKills, afterFreezes, ...all }: Summary): string[] {
     ['takeovers after freezes', afterFreezes.count],
     ['  p50', ms(afterFreezes.p50)],
     ['  max', ms(afterFreezes.max)],
+    ['failovers', done.failovers],
+    ['  without a commit: p50', ms(pauses.p50)],
+    ['  max', ms(pauses.max)],
     ['violations', all.violations.length],
   ]
   return ['', ...rows.map(([name, value]) => `| ${name.padEnd(32)} | ${String(value).padStart(9)} |`), '']

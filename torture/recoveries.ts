@@ -30,6 +30,29 @@ export function measureRecoveries(entries: readonly Entry[], after: 'kill' | 'fr
       holders.set(runId, life)
     }
   }
+  return summarize(durations)
+}
+
+/** For each failover, the longest stretch in which nobody was told of a commit. */
+export function measurePauses(entries: readonly Entry[]): Recoveries {
+  const begun = new Map<number, number>()
+  const spans: { readonly from: number; readonly to: number }[] = []
+  for (const entry of entries) {
+    if (entry.kind !== 'disruption' || entry.what !== 'failover') continue
+    const from = begun.get(entry.id)
+    if (entry.phase === 'begin') begun.set(entry.id, entry.t)
+    else if (from !== undefined) spans.push({ from, to: entry.t })
+  }
+  const commits = entries.filter(({ kind }) => kind === 'committed').map(({ t }) => t)
+  return summarize(
+    spans.map(({ from, to }) => {
+      const within = [from, ...commits.filter((t) => t >= from && t <= to), to]
+      return Math.max(...within.slice(1).map((t, index) => t - (within[index] ?? t)))
+    }),
+  )
+}
+
+function summarize(durations: number[]): Recoveries {
   durations.sort((a, b) => a - b)
   const quantile = (q: number): number =>
     durations[Math.min(durations.length - 1, Math.floor(q * durations.length))] ?? 0

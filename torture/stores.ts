@@ -1,5 +1,8 @@
 import type { Store } from '../src/store/store.ts'
 
+/** What a campaign can be on: a cluster is a PostgreSQL to those who use it. */
+export type StoreName = StoreAddress['name'] | 'patroni'
+
 /** Where the runs are kept, in a form that can be handed to a process. */
 export type StoreAddress =
   { readonly name: 'sqlite'; readonly path: string } | { readonly name: 'postgres'; readonly connectionString: string }

@@ -24,7 +24,7 @@ describe.each<StoreAddress['name']>(['sqlite', 'postgres'])('a campaign on %s', 
       pauseMs: 100,
       leaseMs: 3_000,
       trouble: 0.01,
-      perMinute: { kills: 24, freezes: 3, closes: 6, terminations: 12, restarts: 3 },
+      perMinute: { kills: 24, freezes: 3, closes: 6, terminations: 12, restarts: 3, failovers: 0 },
       directory: join(directory, store),
     })
     expect(summary.violations).toEqual([])
