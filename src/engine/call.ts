@@ -5,6 +5,7 @@ import { Refusal } from '../core/refusals.ts'
 import type { OutcomeKind, OutcomeRecord, WaitKind } from '../store/store.ts'
 import type { Engine } from './engine.ts'
 import type { Execution } from './execution.ts'
+import { never } from './never.ts'
 import { assertKeyFits, assertNotInsideStep, assertStepId } from './scope.ts'
 import type { Scope } from './scope.ts'
 
@@ -13,6 +14,8 @@ export interface ToolHost {
   readonly engine: Engine
   /** The run's execution, which the first call makes. Null once the operation has been answered and is no run. */
   execution(): Execution | null
+  /** The operation has been answered, and was no run. */
+  readonly isAnswered: boolean
 }
 
 /** One call of a tool, under its key. */
@@ -51,8 +54,9 @@ export function call<T>(
     assertKeyFits(scope, id)
     start = prepared(id, prepare)
     execution = host.execution()
-    if (!execution) return new Promise(() => {})
-    if (!isWithinCalls(execution)) return new Promise(() => {})
+    if (!execution) return host.isAnswered ? rejected(lateCall(host.engine, id, null)) : never()
+    if (execution.state === 'over' || execution.state === 'ending') return onceEnded(execution, id)
+    if (!isWithinCalls(execution)) return never()
     turn = execution.pump.turn()
     key = scope.nextKey(id, turn)
   } catch (error) {
@@ -60,8 +64,6 @@ export function call<T>(
   }
   const { outcomes, pump } = execution
   const promise = new Promise<T>((resolve, reject) => {
-    if (execution.state === 'over') return execution.onCalledAfterEviction()
-    if (execution.state === 'ending') return
     scope.opened(id, turn)
     pump.request(key, {
       scope,
@@ -81,6 +83,7 @@ export function call<T>(
     const known = outcomes.get(key)
     if (known) return assertSameKind(execution, known, kind)
     if (!isSameWait(execution, key, kind)) return
+    if (HOLDING_THE_END.has(kind)) execution.unfinished.add(key)
     // Not before: a snapshot takes half as long as all the rest of a replayed call.
     const inContext = AsyncLocalStorage.snapshot()
     execution.whenLive(() => {
@@ -114,6 +117,24 @@ function prepared(id: string, prepare: () => (call: Call) => void): (call: Call)
 
 export function misused(id: string, { message }: Refusal, cause?: unknown): DurableError {
   return new DurableError('DURABLE_STEP_MISUSED', `The arguments of step "${id}" make no sense. ${message}`, { cause })
+}
+
+/** Kinds of steps that a run ends after. */
+const HOLDING_THE_END: ReadonlySet<OutcomeKind> = new Set(['RUN', 'SEND'])
+
+/** Of a call that comes when nothing starts any more: rejected if the run comes to its end here, else never settled (I12). */
+function onceEnded(execution: Execution, id: string): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  promise.catch(() => {})
+  execution.onLateCall(() => reject(lateCall(execution.engine, id, execution.runId)))
+  return promise
+}
+
+/** Nobody may be there to see the promise reject, and without a word the step would just be missing (I4). */
+function lateCall({ options }: Engine, id: string, runId: string | null): DurableError {
+  const message = `Step "${id}" was called after its operation had been answered${runId === null ? '' : ' and its run had ended'}. Expected it before: await what calls it, or return its promise.`
+  options.warn(message, { step: id, ...(runId !== null && { runId }) })
+  return new DurableError('DURABLE_STEP_MISUSED', message)
 }
 
 function rejected(reason: unknown): Promise<never> {

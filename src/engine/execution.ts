@@ -25,6 +25,7 @@ import type { Stall } from './pump.ts'
 import { encodeOrdering } from './release-order.ts'
 import type { Ordering } from './release-order.ts'
 import { encodeResult } from './result.ts'
+import { Unfinished } from './unfinished.ts'
 import { Waits } from './waits.ts'
 import type { Author } from './writer.ts'
 
@@ -56,6 +57,13 @@ export interface ExecutionStart {
   readonly carried: readonly NewOutcome[]
 }
 
+/** What a pass has answered with: the run's result, once the steps that were called are finished. */
+interface Answer {
+  readonly status: EndStatus
+  readonly result: string
+  readonly note: string | undefined
+}
+
 interface Sent {
   readonly commit: RunCommit
   readonly pending: Pending
@@ -81,6 +89,7 @@ export class Execution implements Author {
   readonly consumed = new Set<string>()
   /** Attempts under way: key → how to abort it and when it began. */
   readonly attempts = new Map<string, { abort(reason: unknown): void; startedAt: number; attempt: number }>()
+  readonly unfinished = new Unfinished()
   /** Tool calls, all scopes together. */
   calls = 0
   epoch: number
@@ -105,6 +114,13 @@ export class Execution implements Author {
   #isEvicted = false
   /** What the note of the run says that the code did not ask for. */
   readonly #passedOver = new Set<string>()
+  #answer: Answer | null = null
+  /** It came to its end by an answer, and that is committed. */
+  #hasEnded = false
+  /** It was ended before it was done: no call learns of it (I12). */
+  #isCut = false
+  /** Calls that came while the end was being committed. */
+  #late: (() => void)[] = []
   /** The store has refused a part of it for good. */
   #isUnwritable = false
   /** Since when nothing but a field that awaits no tool keeps the run from being parked. */
@@ -125,7 +141,7 @@ export class Execution implements Author {
     const pumpHost = {
       clock: engine.clock,
       onQuiet: (): void => this.waits.onQuiet(),
-      onDrained: (): void => this.considerParking(),
+      onDrained: (): void => this.#onDrained(),
       onStalled: (stall: Stall): void => this.#passOver(stall),
       onAskedAfterAll: (key: string): void => this.#onAskedAfterAll(key),
     }
@@ -234,9 +250,47 @@ export class Execution implements Author {
     })
   }
 
-  /** Ends the run with the response that a synchronous client would have got. */
+  /** A pass has answered: no other is made, and the run ends once its steps are finished. */
+  get isAnswered(): boolean {
+    return this.#answer !== null
+  }
+
+  /** Ends the run with the response that a synchronous client would have got, after the steps that were called. */
   end(status: EndStatus, result: string, note?: string): void {
-    this.whenLive(() => this.#commitEnd(status, result, note ?? this.#noteOfUnasked()))
+    this.whenLive(() => {
+      this.#answer = { status, result, note }
+      if (this.unfinished.size === 0) return this.#endIfDone()
+      // After a crash another process has to call them again.
+      void this.committed()
+      this.engine.options.warn(
+        'Steps were not awaited: their operation has been answered, and its run ends after them. Await them, or return their promises.',
+        { runId: this.runId, steps: this.unfinished.keys },
+      )
+      this.considerParking()
+    })
+  }
+
+  #onDrained(): void {
+    this.unfinished.settle()
+    this.#endIfDone()
+    this.considerParking()
+  }
+
+  /** What is on its way to the code may make it call further steps. */
+  #endIfDone(): void {
+    const answer = this.#answer
+    if (!answer || this.#state !== 'live' || this.unfinished.size > 0 || !this.pump.idle) return
+    this.#commitEnd(answer.status, answer.result, answer.note ?? this.#noteOfUnasked())
+  }
+
+  /**
+   * A tool was called when nothing starts any more. Tells it once the run has come to its end, and never where the run
+   * is over otherwise (I12).
+   */
+  onLateCall(tell: () => void): void {
+    if (this.#hasEnded) tell()
+    else if (this.#state === 'ending' && !this.#isCut) this.#late.push(tell)
+    else this.onCalledAfterEviction()
   }
 
   #commitEnd(status: EndStatus, result: string, note?: string): void {
@@ -250,11 +304,18 @@ export class Execution implements Author {
   fail(code: DurableErrorCode, message: string, note?: string): void {
     if (this.#state !== 'live') return this.whenLive(() => this.fail(code, message, note))
     const error = new DurableError(code, message, { extensions: { runId: this.runId } })
-    this.#commitEnd('failed', encodeResult({ data: null, errors: [error] }), note)
+    this.#isCut = true
+    // What was answered stays the result (I7): only the steps that nobody awaited are cut.
+    if (this.#answer) this.#commitEnd(this.#answer.status, this.#answer.result, this.#cutNote(message))
+    else this.#commitEnd('failed', encodeResult({ data: null, errors: [error] }), note)
     this.pump.stop()
     this.waits.stop()
     this.#abortAttempts(error)
     this.owner.onAbandoned({ kind: 'failed', error })
+  }
+
+  #cutNote(message: string): string {
+    return `Ended with steps that nobody had awaited unfinished (${this.unfinished.keys.join(', ')}): ${message}`
   }
 
   /** The execution is not ours to carry on. */
@@ -269,6 +330,8 @@ export class Execution implements Author {
     if (this.#whenLive.length + this.#whenMayStart.length > 0) this.onCalledAfterEviction()
     this.#whenLive = []
     this.#whenMayStart = []
+    this.#late = []
+    this.unfinished.clear()
     this.#pending = new Pending()
     this.#abortAttempts(new DOMException('The run is no longer advanced by this process.', 'AbortError'))
     this.engine.forget(this)
@@ -346,7 +409,7 @@ export class Execution implements Author {
   #park(): void {
     if (this.timeoutAt !== null && this.timeoutAt <= this.engine.storeNow()) return // it is about to be ended
     if (this.#state !== 'live' || this.busy || this.waits.size === 0 || this.#whenMayStart.length > 0) return
-    if (!this.owner.mayPark() && !this.#idleForLong()) return this.#recheck()
+    if (!this.#answer && !this.owner.mayPark() && !this.#idleForLong()) return this.#recheck()
     if (!this.waits.allRegistered) return this.waits.registerAll()
     const wakeAt = this.waits.nextAt
     const wakeInMs = wakeAt === null ? null : Math.max(0, wakeAt - this.engine.storeNow())
@@ -470,11 +533,15 @@ export class Execution implements Author {
 
   #onEnded(): void {
     this.engine.onEnded(this.runId)
+    this.#hasEnded = !this.#isCut
+    const late = this.#hasEnded ? this.#late : []
+    for (const tell of late) tell()
     this.abandon({ kind: 'ended' })
   }
 
   #remember(outcome: OutcomeRecord): void {
     this.outcomes.set(outcome.key, outcome)
+    this.unfinished.delete(outcome.key)
     if (outcome.eventId !== null) this.consumed.add(outcome.eventId)
     this.waits.forget(outcome.key)
   }

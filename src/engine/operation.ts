@@ -147,6 +147,10 @@ export class Operation implements ExecutionOwner {
     return this.#execution
   }
 
+  get isAnswered(): boolean {
+    return this.phase === 'over' && !this.#execution && !this.isAbandoned && this.#failedWith === null
+  }
+
   /** Response keys of a mutation's root fields that the foreground has come to. */
   get begun(): Set<string> {
     return (this.#begun ??= new Set())
@@ -415,6 +419,7 @@ export class Operation implements ExecutionOwner {
   /** Begins a background pass, unless one is under way. */
   pass(): void {
     if (this.#passing || this.phase !== 'background' || this.#execution?.state !== 'live') return
+    if (this.#execution.isAnswered) return // it ends when its steps are finished
     // Under a key that may be another run's, nothing is executed before.
     if (this.#idempotencyKey !== null && !this.#execution.created) return
     this.#passing = true
@@ -452,7 +457,9 @@ export class Operation implements ExecutionOwner {
     } catch (cause) {
       const reason = messageOf(cause)
       const message = 'Expected a response that JSON can hold, but a scalar of it gave something else.'
-      return execution.whenLive(() => execution.fail('DURABLE_NOT_SERIALIZABLE', message, reason))
+      const { runId } = execution
+      const error = new DurableError('DURABLE_NOT_SERIALIZABLE', message, { extensions: { runId } })
+      return execution.end('failed', encodeResult({ data: null, errors: [error] }), reason)
     }
     execution.end(statusOf(result), encoded)
   }

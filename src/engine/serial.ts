@@ -120,12 +120,16 @@ async function finish(operation: Operation, field: RootField, result: ExecutionR
     operation.carried.push(outcome)
     return
   }
-  await new Promise<void>((resolve) => {
-    run.whenLive(() => {
-      run.commitOutcome(outcome, null)
-      void run.committed().then(resolve)
+  const commit = (): Promise<void> =>
+    new Promise((resolve) => {
+      run.whenLive(() => {
+        run.commitOutcome(outcome, null)
+        void run.committed().then(resolve)
+      })
     })
-  })
+  if (!run.unfinished.isWithin(field.scopeKey)) return commit()
+  // A resume calls its steps again, which nobody has awaited. The next field does not wait for them.
+  run.unfinished.whenDone(field.scopeKey, () => void commit())
 }
 
 /** For a cold resume: the root fields that the journal has, whose outcomes nobody will ask for. */

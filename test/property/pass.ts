@@ -1,5 +1,5 @@
 import type { Clock } from '../../src/core/clock.ts'
-import { StepError } from '../../src/core/errors.ts'
+import { DurableError, StepError } from '../../src/core/errors.ts'
 import { stepKey } from '../../src/core/keys.ts'
 import type { Step } from '../../src/types.ts'
 import { interpret, messageOf } from './interpret.ts'
@@ -76,6 +76,7 @@ export class Pass {
         }
         return program.ms === 0 ? end() : world.after(program.ms, clock).then(end)
       },
+      isLate: (error) => DurableError.is(error) && error.code === 'DURABLE_STEP_MISUSED' && world.hasEnded,
       settled: (key, error) => {
         if (!world.committed.has(key)) this.#violation(`I1: ${key} was settled before it was committed`)
         if (error !== null && !isOutcome(error)) this.#violation(`I12: ${key} threw ${messageOf(error)}`)
