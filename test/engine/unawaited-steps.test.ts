@@ -150,7 +150,7 @@ overAllStores('a step that nobody awaits', (world) => {
           return 'ok'
         },
         {
-          backoff: { initial: '1h', max: '1h', jitter: 'none' },
+          backoff: { initial: '2m', max: '2m', jitter: 'none' },
           hot: { ttl: how === 'hot' ? '2h' : '1m' },
         },
       )
@@ -161,7 +161,7 @@ overAllStores('a step that nobody awaits', (world) => {
       expect(parked).toMatchObject({ status: 'SUSPENDED', waitingOn: [{ step: 'mail', kind: 'RETRY' }] })
       if (how === 'in another process') await first.close()
       const server = how === 'in another process' ? world().serve(options) : first
-      const run = await server.finish(parked.id, '2h')
+      const run = await server.finish(parked.id, '10m')
       expect(run).toMatchObject({ status: 'COMPLETED', result: { data: { go: 'ok' } } })
       expect(run.steps).toMatchObject([{ step: 'mail', status: 'COMPLETED', attempts: 2 }])
       expect(world().log).toHaveLength(how === 'hot' ? 1 : 2)
