@@ -30,6 +30,8 @@ export interface EnvelopHostOptions {
   readonly name: string
   readonly ready: () => Promise<void>
   readonly getEnveloped: () => GetEnveloped
+  /** Default: there are no batches, or the server tells nothing of them. */
+  readonly positionInBatch?: (context: unknown) => number
   /** What a server puts into the initial context of a request: by default the synthetic request. */
   readonly prepare?: (request: Request, operation: Operation, initial: Record<string, unknown>) => Promise<void>
   /** What a server does with an answer after the executor's hooks. */
@@ -47,6 +49,7 @@ export function createEnvelopHost(engine: Engine, options: EnvelopHostOptions): 
     headers: requestHeaders,
     mask: options.mask ?? maskByName,
     deliversLater: options.deliversLater ?? (() => false),
+    positionInBatch: options.positionInBatch ?? (() => 0),
     pass: (operation) =>
       outsideOfRequests(() =>
         resuming.run(operation, () => {

@@ -12,6 +12,7 @@ import { durablePlugin } from './envelop.ts'
 import { lastHooks, throughHooks } from './yoga-hooks.ts'
 import { createEnvelopHost } from './envelop-host.ts'
 import type { GetEnveloped } from './envelop-host.ts'
+import { NOTE_POSITIONS, positionInBatch } from './yoga-batch.ts'
 
 type Yoga = YogaServer<Record<string, unknown>, Record<string, unknown>>
 
@@ -46,6 +47,7 @@ export function useDurable<Context = any, Captured = unknown>(
     name: options.name ?? 'default',
     ready: () => initialised.then(() => options.ready?.()),
     getEnveloped: () => serverOf(yoga).getEnveloped as unknown as GetEnveloped, // its context type is the server's own
+    positionInBatch,
     prepare: (request, operation, initial) => prepare(serverOf(yoga), request, operation, initial),
     finish: (result, context) => throughHooks(pluginsOf(serverOf(yoga)), result, context),
     deliversLater: isHttp,
@@ -61,6 +63,7 @@ export function useDurable<Context = any, Captured = unknown>(
       yoga = server as unknown as Yoga // the plugin does not know the server's context
       setReady()
     },
+    onRequestParse: () => NOTE_POSITIONS,
     onRequest({ request, url, serverContext, endResponse }) {
       const { path } = engine.options
       // The text first: the URL is parsed when it is looked at (I8).

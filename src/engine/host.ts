@@ -9,6 +9,8 @@ export interface Host {
   ready(): Promise<void>
   /** Those of the named request headers that the context's request has. */
   headers(context: unknown, names: readonly string[]): Record<string, string>
+  /** Which of a batch's operations the context is of, from 0; 0 where there is no batch. */
+  positionInBatch(context: unknown): number
   /**
    * Whether an answer in this context goes through the server's own hooks when the executor's are through. Then what came
    * of it is told to `Operation.onDelivered`.

@@ -46,6 +46,7 @@ function missingHost(name: string): Host {
     headers: () => ({}),
     deliversLater: () => false,
     mask: (error) => error,
+    positionInBatch: () => 0,
     pass: () => Promise.reject(new Error(`No server named "${name}" is registered in this process.`)),
   }
 }

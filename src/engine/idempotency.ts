@@ -1,12 +1,14 @@
-import { createHash } from 'node:crypto'
 import { GraphQLError, Source } from 'graphql'
 import type { ExecutionResult } from 'graphql'
+import { decode } from '../core/codec.ts'
 import { DurableError } from '../core/errors.ts'
 import type { Conflict } from '../store/store.ts'
 import type { Engine } from './engine.ts'
+import { formerFingerprintOf } from './fingerprint.ts'
 import type { Operation } from './operation.ts'
 import { decodeResult } from './result.ts'
 import type { StoredResult } from './result.ts'
+import type { RunInput } from './run-input.ts'
 import { mayBeKeyed } from './serial.ts'
 import { toSnapshot, toSummary } from './snapshot.ts'
 import { UserFunctionError } from './user-functions.ts'
@@ -56,11 +58,6 @@ export function idempotencyKeyOf({ engine, host, context, args, isInner }: Opera
   return header === undefined || !mayBeKeyed(args) ? null : parseIdempotencyKey(header)
 }
 
-/** Tells a request that came twice from another one under the same key. */
-export function fingerprintOf(encodedOperation: string): string {
-  return createHash('sha256').update(encodedOperation).digest('base64url')
-}
-
 const USED_FOR_ANOTHER =
   'Expected the operation and variables that this Idempotency-Key was first used with, but got others. Use a new key.'
 /** The same whatever the operation: it tells of the caller alone. */
@@ -86,7 +83,7 @@ export async function joinRun(
   const isVisible = await engine.canRead(toSummary(view, false), operation.context)
   // Where runs have owners, those who are nobody in particular share their keys, but not each other's answers.
   const isAnybody = engine.options.owner !== null && operation.resumed.owner === null
-  if (conflict.fingerprint !== fingerprint || !isVisible || isAnybody) {
+  if (!isSame(conflict, fingerprint, operation.input) || !isVisible || isAnybody) {
     const error = new DurableError('DURABLE_IDEMPOTENCY_CONFLICT', isAnybody ? USED_BY_ANYBODY : USED_FOR_ANOTHER, {
       extensions: { http: { status: 422 } },
     })
@@ -95,8 +92,12 @@ export async function joinRun(
   return engine.waiters.until(conflict.runId, { timeoutMs: engine.options.holdMs }, async (seen) => {
     const result = seen === null || seen === 'open' ? null : await engine.reads.result(conflict.runId, seen)
     if (result === null) return operation.follow(await followed(engine, conflict.runId))
-    return (operation.repeated = revive(decodeResult(result), operation.input?.document ?? ''))
+    return (operation.repeated = await revived(engine, conflict.runId, decodeResult(result)))
   })
+}
+
+function isSame(conflict: Conflict, fingerprint: string, input: RunInput | null): boolean {
+  return conflict.fingerprint === fingerprint || (input !== null && conflict.fingerprint === formerFingerprintOf(input))
 }
 
 async function followed(engine: Engine, runId: string): Promise<Followed> {
@@ -110,6 +111,14 @@ export interface Followed {
   readonly runId: string
   readonly status: string
   readonly waitingOn: ReturnType<typeof toSnapshot>['waitingOn']
+}
+
+/** Locations of errors are places in the run's own document, which may be written otherwise than the one that came. */
+async function revived({ store }: Engine, runId: string, stored: StoredResult): Promise<ExecutionResult> {
+  if (!stored.result.errors?.some(({ locations }) => locations)) return revive(stored, '')
+  const view = await store.call((session) => session.read(runId, { waits: false, input: true }))
+  const input = view?.input == null ? null : (decode(view.input) as RunInput) // written by captureRequest
+  return revive(stored, input?.document ?? '')
 }
 
 /** A stored response on its way through the server once more: its errors were masked when it was made. */

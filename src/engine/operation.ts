@@ -273,7 +273,12 @@ export class Operation implements ExecutionOwner {
     try {
       const request = captureRequest(this.host, this.engine.options, args)
       if (this.#idempotencyKey !== null)
-        this.#idempotency = idempotencyOf(this.host.name, request, this.#idempotencyKey)
+        this.#idempotency = idempotencyOf(
+          this.host.name,
+          request,
+          this.#idempotencyKey,
+          this.host.positionInBatch(args.contextValue),
+        )
       this.input = request.input
       this.#encodedInput = request.encoded
       this.#owner = request.owner

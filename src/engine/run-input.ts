@@ -5,7 +5,7 @@ import { assertWithin, tooLarge } from '../core/refusals.ts'
 import type { Idempotency } from '../store/store.ts'
 import { onlyOperationName, sourceOf } from './documents.ts'
 import type { Host } from './host.ts'
-import { fingerprintOf } from './idempotency.ts'
+import { fingerprintOf } from './fingerprint.ts'
 import type { EngineOptions } from './options.ts'
 
 /** What a run keeps of its request, encoded: a cold pass is made from it. */
@@ -60,16 +60,18 @@ function ownerOf({ owner }: EngineOptions, context: unknown): string | null {
 }
 
 /**
- * A key is its owner's, on one server.
+ * A key is its owner's, on one server. In a batch it is each operation's own, by its position; the first one's is the
+ * same as that of a request without a batch.
  *
  * @throws DurableError DURABLE_TOO_LARGE
  */
-export function idempotencyOf(server: string, { input, owner }: CapturedRequest, key: string): Idempotency {
-  const { document, operationName, variables } = input
-  const name = JSON.stringify([server, owner, key])
+export function idempotencyOf(
+  server: string,
+  { input, owner }: CapturedRequest,
+  key: string,
+  position: number,
+): Idempotency {
+  const name = JSON.stringify([server, owner, key, ...(position > 0 ? [position] : [])])
   assertWithin(name, MAX_BYTES.idempotency, 'an idempotency key and the owner it belongs to')
-  return {
-    key: name,
-    fingerprint: fingerprintOf(encode([document, operationName, variables])),
-  }
+  return { key: name, fingerprint: fingerprintOf(input) }
 }

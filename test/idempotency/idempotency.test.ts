@@ -203,10 +203,10 @@ describe('Idempotency-Key', () => {
   it('is no conflict where the run of the key cannot be seen for a moment: it is looked for again', async () => {
     let isPast = false
     const { send, calls } = server(withReadsOfThePast(memoryStore(), () => isPast))
-    const first = await send('mutation { pay(amount: 1) }', { 'idempotency-key': 'k' })
+    const first = await send('mutation { pay(amount: 1) }', key('k'))
     isPast = true
     setTimeout(() => (isPast = false), 200)
-    const again = await send('mutation { pay(amount: 1) }', { 'idempotency-key': 'k' })
+    const again = await send('mutation { pay(amount: 1) }', key('k'))
     expect(again.body).toEqual(first.body)
     expect(calls).toEqual(['pay 1'])
   })
@@ -217,9 +217,9 @@ describe('Idempotency-Key', () => {
       withReadsOfThePast(memoryStore(), () => isPast),
       '100ms',
     )
-    await send('mutation { pay(amount: 1) }', { 'idempotency-key': 'k' })
+    await send('mutation { pay(amount: 1) }', key('k'))
     isPast = true
-    const again = await send('mutation { pay(amount: 1) }', { 'idempotency-key': 'k' })
+    const again = await send('mutation { pay(amount: 1) }', key('k'))
     expect(again.body.errors?.map((error) => error.extensions?.code)).toEqual(['DURABLE_STORE_UNAVAILABLE'])
   })
 })
