@@ -39,7 +39,18 @@ async function writeRun(store: Store, runId: string, steps: number): Promise<voi
   const body = encode(1)
   const outcomes = Array.from({ length: steps }, (_, pos): Outcome => {
     const key = stepKey('count', `step ${pos}`, 1)
-    return { pos, key, kind: 'RUN', ok: true, body, calls: pos + 1, attempts: 1, eventId: null, tookMs: 0 }
+    return {
+      pos,
+      key,
+      kind: 'RUN',
+      ok: true,
+      body,
+      calls: pos + 1,
+      attempts: 1,
+      eventId: null,
+      eventName: null,
+      tookMs: 0,
+    }
   })
   const input = encode({
     document: 'query ($steps: Int!) { count(steps: $steps) }',

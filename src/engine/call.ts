@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { decode } from '../core/codec.ts'
 import { DurableError, messageOf } from '../core/errors.ts'
 import { Refusal } from '../core/refusals.ts'
-import type { OutcomeKind, OutcomeRecord, WaitKind } from '../store/store.ts'
+import type { EventRecord, OutcomeKind, OutcomeRecord, WaitKind } from '../store/store.ts'
 import type { Engine } from './engine.ts'
 import type { Execution } from './execution.ts'
 import { never } from './never.ts'
@@ -204,8 +204,9 @@ export function commit(
   ok: boolean,
   body: string,
   attempts: number,
-  eventId?: string,
+  event: EventRecord | null = null,
 ): void {
   const { execution, key, scope, startedAt } = call
-  execution.commitOutcome({ key, kind, ok, body, attempts, eventId: eventId ?? null, startedAt }, scope)
+  const consumed = { eventId: event?.id ?? null, eventName: event?.name ?? null }
+  execution.commitOutcome({ key, kind, ok, body, attempts, ...consumed, startedAt }, scope)
 }

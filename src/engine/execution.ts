@@ -14,6 +14,7 @@ import type {
   StoreError,
   WaitRecord,
 } from '../store/store.ts'
+import { ConsumedEvents } from './consumed-events.ts'
 import type { Engine } from './engine.ts'
 import { isRefusal, unavailable } from './errors.ts'
 import { withinLimits } from './limits.ts'
@@ -85,8 +86,8 @@ export class Execution implements Author {
   timeoutAt: number | null
   /** Keys of the journal, with what consumed which event. */
   readonly outcomes = new Map<string, OutcomeRecord>()
-  /** Ids of events that waits of this run have consumed. */
-  readonly consumed = new Set<string>()
+  /** Events that waits of this run have consumed. */
+  readonly consumed = new ConsumedEvents()
   /** Attempts under way: key → how to abort it and when it began. */
   readonly attempts = new Map<string, { abort(reason: unknown): void; startedAt: number; attempt: number }>()
   readonly unfinished = new Unfinished()
@@ -228,6 +229,7 @@ export class Execution implements Author {
       calls,
       attempts: kept.attempts,
       eventId: kept.eventId,
+      eventName: kept.eventName,
       tookMs: Math.max(0, this.clock.now() - kept.startedAt),
       ...(text !== undefined && { ordering: text }),
     })
@@ -542,7 +544,7 @@ export class Execution implements Author {
   #remember(outcome: OutcomeRecord): void {
     this.outcomes.set(outcome.key, outcome)
     this.unfinished.delete(outcome.key)
-    if (outcome.eventId !== null) this.consumed.add(outcome.eventId)
+    if (outcome.eventId !== null) this.consumed.add(outcome.eventName, outcome.eventId)
     this.waits.forget(outcome.key)
   }
 
@@ -562,7 +564,16 @@ export class Execution implements Author {
   #passOver({ passed, released, awaitsNew }: Stall): void {
     const key = `>${passed[0] ?? released}`
     const at = this.clock.now()
-    const pass = { key, kind: 'PASS' as const, ok: true, body: NOTHING, attempts: 0, eventId: null, startedAt: at }
+    const pass = {
+      key,
+      kind: 'PASS' as const,
+      ok: true,
+      body: NOTHING,
+      attempts: 0,
+      eventId: null,
+      eventName: null,
+      startedAt: at,
+    }
     this.whenLive(() => this.#enqueue(pass, 0, { passed }))
     if (awaitsNew) return
     for (const each of passed) this.#passedOver.add(each)

@@ -10,6 +10,7 @@ export interface NewOutcome {
   readonly body: string
   readonly attempts: number
   readonly eventId: string | null
+  readonly eventName: string | null
   readonly startedAt: number
 }
 

@@ -113,6 +113,7 @@ async function finish(operation: Operation, field: RootField, result: ExecutionR
     ...encodeResponse(result),
     attempts: 1,
     eventId: null,
+    eventName: null,
     startedAt: operation.engine.clock.now(),
   }
   const { run } = operation

@@ -62,7 +62,7 @@ function commitEvent(call: Call, found: EventRecord | null): void {
     ok = false
     body = encodeThrown(error)
   }
-  commit(call, 'EVENT', ok, body, 1, found?.id)
+  commit(call, 'EVENT', ok, body, 1, found)
 }
 
 function toEvent(record: EventRecord): DurableEvent {

@@ -319,7 +319,8 @@ export class Waits {
     this.#needsLookUp = false
     try {
       const queries = asked.map(({ spec, until }): EventQuery => {
-        return { name: spec.event ?? '', match: spec.match, since: beganAt, until, exclude: consumed }
+        const name = spec.event ?? ''
+        return { name, match: spec.match, since: beganAt, until, exclude: consumed.of(name) }
       })
       const events = await engine.store.call((session) => session.findEvents(queries))
       this.#isLookingUp = false
@@ -342,7 +343,7 @@ export class Waits {
     const over = inOrderOfInstants(this.#open.values(), found, now)
     const together = settledTogether(over)
     for (const { wait, event } of together) {
-      if (event) this.#execution.consumed.add(event.id)
+      if (event) this.#execution.consumed.add(event.name, event.id)
       this.#remove(wait)
       if (wait.spec.kind !== 'RETRY') this.#settled.add(wait.spec.key)
       wait.spec.onOver(event)

@@ -1,5 +1,9 @@
 import { matches } from '../core/match.ts'
+import { indexKey, leavesOfPattern } from './leaf.ts'
 import type { EventQuery, EventRecord } from './store.ts'
+
+/** What an event is besides its data, which may be large. */
+export type EventHead = Omit<EventRecord, 'data'>
 
 /** Queries for events of one name. */
 export interface Demand {
@@ -9,8 +13,23 @@ export interface Demand {
   /** The latest; null: no bound. */
   readonly until: number | null
   readonly isMet: boolean
-  /** To be offered the events of the name in the order of their acceptance. */
-  offer(event: EventRecord): void
+  /**
+   * Of the queries that have no event yet: the index keys by which their events are found (leaf.ts). Null where one of
+   * them takes any event of the name.
+   */
+  readonly keys: readonly string[] | null
+  /** Index keys of queries that could go by one or another of them. */
+  readonly choice: readonly string[]
+  /** By how many events have each of them, as far as that was counted: such a query goes by its rarest from now on. */
+  choose(counts: ReadonlyMap<string, number>): void
+  /** To be offered the events of the name in the order of their acceptance. The data is read where it decides. */
+  offer(event: EventHead, readData: () => string): void
+}
+
+/** A query that has no event yet. */
+interface Open extends Omit<EventQuery, 'match'> {
+  readonly pattern: unknown
+  keys: readonly string[]
 }
 
 /**
@@ -42,17 +61,31 @@ function demandFor(
     get isMet() {
       return open.size === 0
     },
-    offer(event) {
-      let data: unknown
-      let isParsed = false
+    get keys() {
+      const keys = new Set<string>()
+      for (const {
+        keys: [key],
+      } of open.values()) {
+        if (key === undefined) return null
+        keys.add(key)
+      }
+      return [...keys]
+    },
+    get choice() {
+      return [...new Set([...open.values()].flatMap(({ keys }) => (keys.length > 1 ? keys : [])))]
+    },
+    choose(counts) {
+      const rank = (key: string): number => counts.get(key) ?? 0
+      for (const query of open.values()) query.keys = query.keys.toSorted((one, other) => rank(one) - rank(other))
+    },
+    offer(event, readData) {
+      let read: Read | undefined
       for (const [place, { since, until, exclude, pattern }] of open) {
         if (event.acceptedAt < since || (until !== null && event.acceptedAt > until) || exclude.has(event.id)) continue
-        if (pattern !== undefined) {
-          if (!isParsed) data = JSON.parse(event.data)
-          isParsed = true
-          if (!matches(pattern, data)) continue
-        }
-        found[place] = event
+        read ??= readOnce(readData)
+        if (read.data === null) return
+        if (pattern !== undefined && !matches(pattern, read.parsed)) continue
+        found[place] = { ...event, data: read.data }
         open.delete(place)
         return
       }
@@ -60,6 +93,20 @@ function demandFor(
   }
 }
 
-function toOpen({ match, ...query }: EventQuery): Omit<EventQuery, 'match'> & { readonly pattern: unknown } {
-  return { ...query, pattern: match === null ? undefined : JSON.parse(match) }
+type Read = { readonly data: string; readonly parsed: unknown } | { readonly data: null }
+
+/** No data where nobody can read it: an event that was damaged is passed over, and must not stop the others (I4). */
+function readOnce(readData: () => string): Read {
+  const data = readData()
+  try {
+    return { data, parsed: JSON.parse(data) as unknown }
+  } catch {
+    return { data: null }
+  }
+}
+
+function toOpen({ match, ...query }: EventQuery): Open {
+  if (match === null) return { ...query, pattern: undefined, keys: [] }
+  const pattern: unknown = JSON.parse(match)
+  return { ...query, pattern, keys: leavesOfPattern(pattern).map((leaf) => indexKey(query.name, leaf)) }
 }

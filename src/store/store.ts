@@ -196,8 +196,10 @@ export interface Outcome {
   /** How many tool calls its scope had made when it was enqueued (ordered release). */
   readonly calls: number
   readonly attempts: number
-  /** The event it consumed, if it is an EVENT that came. */
+  /** The event it consumed, if it is an EVENT that came: an id is unique within its name. */
   readonly eventId: string | null
+  /** Null also where an earlier version wrote the outcome. */
+  readonly eventName: string | null
   /** How long before the commit its work began. */
   readonly tookMs: number
   /** What ordered release has to know of it besides, as text; absent: nothing. Kept as it is. */

@@ -8,6 +8,7 @@ import { livenessSuite } from './store-suite/liveness.ts'
 import { parkSuite } from './store-suite/park.ts'
 import { readSuite } from './store-suite/read.ts'
 import { type StoreSuiteOptions, suiteContext } from './store-suite/context.ts'
+import { textsSuite } from './store-suite/texts.ts'
 import { watchSuite } from './store-suite/watch.ts'
 
 export type { StoreHarness, StoreSuiteOptions, SuiteRunner } from './store-suite/context.ts'
@@ -29,5 +30,5 @@ export type { StoreHarness, StoreSuiteOptions, SuiteRunner } from './store-suite
 export function storeSuite(options: StoreSuiteOptions): void {
   const context = suiteContext(options)
   const parts = [commitSuite, parkSuite, claimSuite, endSuite, eventsSuite, handshakeSuite, livenessSuite]
-  for (const part of [...parts, readSuite, housekeepingSuite, watchSuite]) part(options.test, context)
+  for (const part of [...parts, readSuite, housekeepingSuite, watchSuite, textsSuite]) part(options.test, context)
 }

@@ -37,6 +37,21 @@ overAllStores('step.waitForEvent', (world) => {
     })
   })
 
+  it('gives a run the events of two names that have the same id, each to its wait, hot or cold', async () => {
+    const server = world().serve(
+      oneField(async (_source, _args, { step }) => {
+        const paid = await step.waitForEvent('paid', { event: 'order/paid' })
+        await step.sleep('pause', '10m')
+        const shipped = await step.waitForEvent('shipped', { event: 'order/shipped', timeout: '1d' })
+        return [paid?.data, shipped?.data]
+      }),
+    )
+    const { runId } = await server.ask('{ go }')
+    await world().until(server.durable.send({ name: 'order/paid', id: '7', data: 'paid' }))
+    await world().until(server.durable.send({ name: 'order/shipped', id: '7', data: 'shipped' }))
+    expect((await server.finish(runId)).result?.data).toEqual({ go: ['paid', 'shipped'] })
+  })
+
   it('gives a thousand waits of one name an event each, the oldest first', async () => {
     const numbers = Array.from({ length: 1_000 }, (_, number) => number)
     const server = world().serve(

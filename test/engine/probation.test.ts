@@ -94,7 +94,15 @@ overStoresWithLeases('a suspect on probation', (world) => {
     await world().advance('10s')
     const clock = createTestClock({ now: world().now() })
     const observer = await world().store.connect({ processId: 'observer', leaseMs: 1e6, clock })
-    const pause = { kind: 'SLEEP', ok: true, body: encode(undefined), calls: 1, attempts: 1, eventId: null } as const
+    const pause = {
+      kind: 'SLEEP',
+      ok: true,
+      body: encode(undefined),
+      calls: 1,
+      attempts: 1,
+      eventId: null,
+      eventName: null,
+    } as const
     for (let deaths = 0; deaths <= 3; deaths++) {
       const victim = await world().store.connect({ processId: `victim ${deaths}`, leaseMs: 1, clock })
       for (const runId of runIds) {

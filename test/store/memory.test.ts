@@ -47,6 +47,7 @@ describe('memoryStore', () => {
       calls: 1,
       attempts: 1,
       eventId: null,
+      eventName: null,
       tookMs: 0,
     } as const
     await session.commit([commit('run', 1)])

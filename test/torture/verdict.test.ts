@@ -43,6 +43,7 @@ function aNap(): Case {
       calls: pos + 1,
       attempts: 1,
       eventId: null,
+      eventName: null,
       tookMs: 5,
       committedAt: 1_000 + pos * 100,
     }

@@ -1,14 +1,14 @@
 import { callHook } from '../commit-hook.ts'
-import type { Conflict, EventRecord, OutcomeRecord, RunRecord, StoreHint, WaitRecord } from '../store.ts'
+import type { Conflict, OutcomeRecord, RunRecord, StoreHint, WaitRecord } from '../store.ts'
 import type { Hints } from '../hints.ts'
+import type { EventLog } from './event-log.ts'
 import type { Caller } from './session.ts'
 
 /** Everything the store keeps: what tables are to the other stores. */
 export interface Database {
   /** By id, oldest first. */
   readonly runs: Map<string, RunEntry>
-  /** By id, in the order of acceptance. */
-  readonly events: Map<string, EventRecord>
+  readonly events: EventLog
   readonly processes: Map<string, ProcessEntry>
   /** Which run an idempotency key belongs to. */
   readonly idempotency: Map<string, Conflict>

@@ -11,8 +11,9 @@ export function send(caller: Caller, events: readonly NewEvent[]): SendReceipt {
   if (events.length === 0) return { signalled: [] }
   return transact(caller, 'send', (tx) => {
     for (const event of events) {
-      if (!accept(caller, tx, at, event)) continue
       const data: unknown = JSON.parse(event.data)
+      if (!caller.database.events.add(event, data, at)) continue // seen before
+      tx.onRollback(() => void caller.database.events.remove(event))
       for (const entry of caller.database.runs.values()) {
         if (!awaits(entry, event.name, data)) continue
         signal(entry, tx, at)
@@ -21,14 +22,6 @@ export function send(caller: Caller, events: readonly NewEvent[]): SendReceipt {
     }
     return { signalled: [...signalled] }
   })
-}
-
-/** False where the id was seen before. */
-function accept({ database }: Caller, tx: Transaction, at: number, event: NewEvent): boolean {
-  if (database.events.has(event.id)) return false
-  database.events.set(event.id, { id: event.id, name: event.name, data: event.data, acceptedAt: at })
-  tx.onRollback(() => database.events.delete(event.id))
-  return true
 }
 
 function awaits(entry: RunEntry, name: string, data: unknown): boolean {
@@ -49,10 +42,12 @@ function signal(entry: RunEntry, tx: Transaction, at: number): void {
 
 export function findEvents(caller: Caller, queries: readonly EventQuery[]): (EventRecord | null)[] {
   const { found, demands } = allocate(queries)
+  const { events } = caller.database
   for (const demand of demands) {
-    for (const event of caller.database.events.values()) {
+    demand.choose(new Map(demand.choice.map((key) => [key, events.count(demand.name, key)])))
+    for (const { data, ...head } of events.find(demand.name, demand.keys)) {
+      demand.offer(head, () => data)
       if (demand.isMet) break
-      if (event.name === demand.name) demand.offer(event)
     }
   }
   return found

@@ -21,13 +21,13 @@ export function prune(caller: Caller, olderThanMs: number): PruneReceipt {
   const { database } = caller
   const before = caller.now() - olderThanMs
   const runs = [...database.runs.keys()].filter((id) => isDeletable(caller, id, before))
-  const events = [...database.events.values()].filter(({ acceptedAt }) => acceptedAt < before).map(({ id }) => id)
+  const events = [...database.events.all()].filter(({ acceptedAt }) => acceptedAt < before)
   if (runs.length === 0 && events.length === 0) return { runs: 0, events: 0, more: false }
   return transact(caller, 'prune', (tx) => {
     const prunedRuns = runs.slice(0, PRUNED_RUNS)
     const prunedEvents = events.slice(0, PRUNED_EVENTS)
     removeRuns(database, prunedRuns, tx)
-    remove(database.events, prunedEvents, tx)
+    for (const event of prunedEvents) tx.onRollback(database.events.remove(event))
     return {
       runs: prunedRuns.length,
       events: prunedEvents.length,

@@ -2,6 +2,7 @@ import type { ConnectOptions, Store, StoreSession } from '../store.ts'
 import type { Database } from './database.ts'
 import { createHints } from '../hints.ts'
 import { newSecret } from '../secret.ts'
+import { EventLog } from './event-log.ts'
 import { openSession } from './session.ts'
 
 export interface MemoryStoreOptions {
@@ -29,7 +30,7 @@ export interface MemorySession extends StoreSession {
 export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
   const database: Database = {
     runs: new Map(),
-    events: new Map(),
+    events: new EventLog(),
     processes: new Map(),
     idempotency: new Map(),
     secret: newSecret(),

@@ -1,4 +1,5 @@
 import { assertOnePartARun } from '../batch.ts'
+import { leafOf } from '../leaf.ts'
 import type {
   CommitReceipt,
   Conflict,
@@ -10,7 +11,6 @@ import type {
   RunRecord,
   RunStatus,
 } from '../store.ts'
-import { leafOf } from './leaf.ts'
 import type { Caller } from './session.ts'
 import * as sql from './sql/commit.ts'
 import { toRunRecord } from './sql/rows.ts'
@@ -112,6 +112,7 @@ function writeParts(caller: Caller, parts: readonly RunCommit[]): Promise<sql.Co
         parts.map(({ suspicion }) => suspicion ?? null),
         outcomes.map(({ ordering }) => ordering ?? null),
         opens.map(({ agoMs = 0 }) => Math.round(agoMs)),
+        outcomes.map(({ eventName }) => eventName),
       ),
     ),
   )

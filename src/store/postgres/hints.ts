@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { StoreHint } from '../store.ts'
+import { fromText } from '../text.ts'
 
 type Listener = (hint: StoreHint) => void
 
@@ -62,7 +63,7 @@ export class Hints {
   receive(payload: string): void {
     const [sender = '', kind, ...runId] = payload.split(' ')
     if (sender === this.#sender) return
-    const hint = toHint(kind, runId.join(' '))
+    const hint = toHint(kind, fromText(runId.join(' ')))
     if (hint) this.deliver(hint)
   }
 

@@ -1,5 +1,6 @@
 import { Socket } from 'node:net'
-import { Client, type PoolConfig } from 'pg'
+import type { PoolConfig } from 'pg'
+import { makeClient } from './driver.ts'
 import { READ_ROLE, type Role } from './sql/schema.ts'
 import type { Place } from './sql/timeline.ts'
 import { Timelines } from './timelines.ts'
@@ -136,7 +137,7 @@ class Primary {
 
   async #ask(address: Address): Promise<Answer> {
     const { host, port } = address
-    const client = new Client({
+    const client = makeClient({
       ...this.#config,
       // What the connection string says of the host would count.
       connectionString: withHost(this.#config.connectionString ?? '', host, port),

@@ -1,11 +1,12 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { Pool, type PoolClient, type QueryResultRow, types } from 'pg'
+import { Pool, type PoolClient, type QueryResultRow } from 'pg'
+import { fromText, toText } from '../text.ts'
+import { driverConfig } from './driver.ts'
 import { toStoreError } from './errors.ts'
 import type { Destination } from './hosts.ts'
 import { inSchema, type Statement } from './sql/statement.ts'
 import type { Place } from './sql/timeline.ts'
-import { fromText, toText } from './text.ts'
 
 export interface LaneOptions {
   /** For the server's list of connections, and for its log. */
@@ -56,7 +57,7 @@ export class Lane implements Connection {
     const { name, size, timeoutMs } = options
     const { config, timelines } = options.destination
     this.#pool = new Pool({
-      ...config,
+      ...driverConfig(config),
       application_name: `graphql-durable ${name}`,
       max: size,
       min: 0,
@@ -69,7 +70,6 @@ export class Lane implements Connection {
       maxUses: Number.POSITIVE_INFINITY,
       maxLifetimeSeconds: 0,
       allowExitOnIdle: false,
-      types: { getTypeParser },
       stream: () => this.#track(config.stream?.() ?? new Socket()), // the latter is the driver's own default
       // oxlint-disable-next-line promise/no-callback-in-promise -- the driver's hook knows no promises
       verify: (client, done) => void this.#prepare(client).then(() => done(), done),
@@ -190,13 +190,6 @@ function decodeTexts(row: QueryResultRow): void {
     const value: unknown = row[column]
     if (typeof value === 'string') row[column] = fromText(value)
   }
-}
-
-const INT8 = 20
-
-/** Instants and counts are far below 2^53. */
-function getTypeParser(oid: number, format?: 'text' | 'binary'): unknown {
-  return oid === INT8 ? Number : types.getTypeParser(oid, format)
 }
 
 function streamOf(client: PoolClient): { destroy(): void } {

@@ -1,11 +1,11 @@
 import type { BeatReceipt } from '../store.ts'
 import { StoreError } from '../store.ts'
 import { judgeDeath, withoutVerdict } from '../suspicion.ts'
+import { fromText } from '../text.ts'
 import { sweep } from './events.ts'
 import type { Connection } from './lane.ts'
 import type { Caller } from './session.ts'
 import * as sql from './sql/liveness.ts'
-import { fromText } from './text.ts'
 
 /*
  * A process is registered from `connect` to `close`. It is dead when its lease has run out, or sooner: when its lock is

@@ -1,5 +1,6 @@
-import { Client, type PoolConfig } from 'pg'
+import type { Client, PoolConfig } from 'pg'
 import { StoreError } from '../store.ts'
+import { makeClient } from './driver.ts'
 import { toStoreError } from './errors.ts'
 import type { Destination } from './hosts.ts'
 import { READ_SETTINGS, type Settings } from './sql/schema.ts'
@@ -20,7 +21,7 @@ export interface Probe {
 
 /** Finds out what stands between this process and the server, and whether what is acknowledged is kept (I1). */
 export async function probe({ config, timelines }: Destination, channel: string): Promise<Probe> {
-  const clients = [0, 1].map(() => makeClient(config))
+  const clients = [0, 1].map(() => clientFor(config))
   const [listener, sender] = clients
   try {
     await Promise.all(clients.map((client) => client.connect()))
@@ -52,8 +53,8 @@ export async function probe({ config, timelines }: Destination, channel: string)
   }
 }
 
-function makeClient(config: PoolConfig): Client {
-  const client = new Client({
+function clientFor(config: PoolConfig): Client {
+  const client = makeClient({
     ...config,
     application_name: 'graphql-durable probe',
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,

@@ -24,6 +24,7 @@ export interface SessionOptions extends ConnectOptions {
   readonly schema: string
   readonly connections: number
   readonly ownsConnections: boolean
+  readonly warn: (message: string) => void
   readonly onCommit: ((phase: 'before' | 'after', what: string) => void) | undefined
 }
 
@@ -47,6 +48,7 @@ export interface Caller {
   /** How far back claims look. */
   readonly window: ClaimWindow
   readonly hints: Hints
+  warn(message: string): void
   /** The server's time. */
   time(): Promise<number>
   /** One statement or transaction that writes; `what` names it to the commit hook. */
@@ -62,7 +64,7 @@ const TIMEOUT_MS = 30_000
 
 export async function openSession(options: SessionOptions): Promise<PostgresSession> {
   const { destination, schema, processId, leaseMs, ownsConnections, connections, onCommit } = options
-  const { suspects = NO_SUSPECTS } = options
+  const { suspects = NO_SUSPECTS, warn } = options
   const laneOf = (name: string, size: number): Lane =>
     new Lane({
       name,
@@ -109,6 +111,7 @@ export async function openSession(options: SessionOptions): Promise<PostgresSess
     clock: new ServerClock(),
     window: new ClaimWindow(),
     hints,
+    warn,
     time: async () => (await caller.general.query(THE_TIME))[0]?.at ?? 0,
     async send(what, write) {
       callHook(onCommit, 'before', what)

@@ -24,7 +24,10 @@ export interface PostgresStoreOptions {
    * `createDurable`) has its own. Default 2.
    */
   readonly connections?: number
-  /** Told once of what may cost data or speed: fsync, synchronous_commit, a pooler in between. Default: a process warning. */
+  /**
+   * Told once of what may cost data or speed (fsync, synchronous_commit, a pooler in between), and of an event that
+   * cannot be dispatched. Default: a process warning.
+   */
   readonly onWarning?: (message: string) => void
   /**
    * For tests: called synchronously right before a statement or transaction that writes is sent, and right after its
@@ -72,7 +75,15 @@ export function postgresStore(options: PostgresStoreOptions): PostgresStore {
         `durable_probe_${keyOf(connectOptions.processId).replace('-', 'n')}`,
       )
       for (const warning of warnings) warnOnce(warning)
-      return openSession({ ...connectOptions, destination, schema, connections, ownsConnections, onCommit })
+      return openSession({
+        ...connectOptions,
+        destination,
+        schema,
+        connections,
+        ownsConnections,
+        warn: onWarning,
+        onCommit,
+      })
     },
   }
 }

@@ -4,6 +4,7 @@ import { ensureRegistered } from './liveness.ts'
 import type { Caller } from './session.ts'
 import * as sql from './sql/claim.ts'
 import { type RunRow, toOutcomeRecord, toRunRecord, toWaitRecord } from './sql/rows.ts'
+import { jsonList } from './sql/statement.ts'
 
 /** Of journals that one claim brings into memory; at least one run is claimed, whatever its size. */
 const MAX_BYTES = 32 * 1024 * 1024
@@ -64,7 +65,7 @@ function claimerOf({ processId, suspects }: Caller, at: number, request: ClaimRe
 }
 
 function serversOf({ servers }: ClaimRequest): string | null {
-  return servers === undefined ? null : JSON.stringify(servers)
+  return servers === undefined ? null : jsonList(servers)
 }
 
 function take(caller: Caller, hint: Hint, at: number, n: number, { hot }: ClaimRequest): Claimed {

@@ -1,4 +1,5 @@
 import { assertOnePartARun } from '../batch.ts'
+import { leafOf } from '../leaf.ts'
 import type { CommitReceipt, Conflict, NewRun, NewWait, Outcome, RunCommit, RunEnding, RunRecord } from '../store.ts'
 import { isEnded } from '../store.ts'
 import type { Database, Hint } from './database.ts'
@@ -103,13 +104,26 @@ function writePart({ database, processId }: Caller, run: number, at: number, par
 
 function openWait(database: Database, run: number, at: number, wait: NewWait): void {
   const { key, kind, seq, event, match, forMs, agoMs = 0, attempts } = wait
-  if (match !== null) JSON.parse(match) // a pattern that can't be read would break every later `send`
+  // A pattern that can't be read would break every later `send`.
+  const leaf = match === null ? null : leafOf(JSON.parse(match))
   const until = forMs === null ? null : at + forMs
-  database.run(sql.PUT_WAIT, run, key, kind, seq, event, match, attempts, at - agoMs, until)
+  database.run(
+    sql.PUT_WAIT,
+    run,
+    key,
+    kind,
+    seq,
+    event,
+    match,
+    leaf === null ? null : BigInt(leaf),
+    attempts,
+    at - agoMs,
+    until,
+  )
 }
 
 function appendOutcome(database: Database, run: number, at: number, outcome: Outcome): void {
-  const { pos, key, kind, ok, body, calls, attempts, eventId, tookMs, ordering = null } = outcome
+  const { pos, key, kind, ok, body, calls, attempts, eventId, eventName, tookMs, ordering = null } = outcome
   database.run(
     sql.INSERT_OUTCOME,
     run,
@@ -121,6 +135,7 @@ function appendOutcome(database: Database, run: number, at: number, outcome: Out
     calls,
     attempts,
     eventId,
+    eventName,
     tookMs,
     ordering,
     at,

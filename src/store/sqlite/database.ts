@@ -1,6 +1,7 @@
-import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite'
+import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite'
 import { callHook } from '../commit-hook.ts'
 import type { StoreHint } from '../store.ts'
+import { fromText, toText } from '../text.ts'
 import { toStoreError } from './errors.ts'
 import { retryWhileBusy } from './retry.ts'
 import * as schema from './sql/schema.ts'
@@ -32,25 +33,31 @@ export class Database {
   }
 
   run<P extends Params>(statement: Statement<P, unknown>, ...params: P): number {
-    return Number(this.#prepare(statement.sql).run(...params).changes)
+    return Number(this.#prepare(statement.sql).run(...bound(statement, params)).changes)
   }
 
   /** The number of the row that it inserts; cheaper than to have it returned. */
   insert<P extends Params>(statement: Statement<P>, ...params: P): number {
-    return Number(this.#prepare(statement.sql).run(...params).lastInsertRowid)
+    return Number(this.#prepare(statement.sql).run(...bound(statement, params)).lastInsertRowid)
   }
 
   get<P extends Params, Row>(statement: Statement<P, Row>, ...params: P): Row | undefined {
-    return asRow<Row | undefined>(this.#prepare(statement.sql).get(...params))
+    const row = this.#prepare(statement.sql).get(...bound(statement, params))
+    return asRow<Row | undefined>(row && decodeTexts(row))
   }
 
   all<P extends Params, Row>(statement: Statement<P, Row>, ...params: P): Row[] {
-    return asRow<Row[]>(this.#prepare(statement.sql).all(...params))
+    return asRow<Row[]>(
+      this.#prepare(statement.sql)
+        .all(...bound(statement, params))
+        .map(decodeTexts),
+    )
   }
 
   /** Row by row, for results that are rarely read to their end. */
-  iterate<P extends Params, Row>(statement: Statement<P, Row>, ...params: P): Iterable<Row> {
-    return asRow<Iterable<Row>>(this.#prepare(statement.sql).iterate(...params))
+  *iterate<P extends Params, Row>(statement: Statement<P, Row>, ...params: P): Iterable<Row> {
+    for (const row of this.#prepare(statement.sql).iterate(...bound(statement, params)))
+      yield asRow<Row>(decodeTexts(row))
   }
 
   /** What `body` reads is of one moment. */
@@ -114,7 +121,21 @@ export class Database {
   }
 }
 
+function bound({ places }: Statement<Params, unknown>, params: Params): SQLInputValue[] {
+  const written = params.map((value) => (typeof value === 'string' ? toText(value) : value))
+  return places === null ? written : places.map((place) => written[place] ?? null)
+}
+
+/** In place. */
+function decodeTexts(row: Record<string, SQLOutputValue>): Record<string, SQLOutputValue> {
+  for (const column in row) {
+    const value = row[column]
+    if (typeof value === 'string') row[column] = fromText(value)
+  }
+  return row
+}
+
 /** The driver knows no row types: a statement's constant says what its SQL selects, and the store suite checks it. */
-function asRow<T>(rows: Record<string, SQLOutputValue> | Iterable<unknown> | undefined): T {
+function asRow<T>(rows: Record<string, SQLOutputValue> | readonly unknown[] | undefined): T {
   return rows as T
 }

@@ -2,6 +2,7 @@ import type { BeatReceipt } from '../store.ts'
 import { StoreError } from '../store.ts'
 import { judgeDeath, withoutVerdict } from '../suspicion.ts'
 import type { Hint } from './database.ts'
+import { sweep } from './events.ts'
 import { IN_MEMORY } from './open.ts'
 import type { Caller } from './session.ts'
 import * as sql from './sql/liveness.ts'
@@ -66,6 +67,7 @@ export async function beat(caller: Caller): Promise<BeatReceipt> {
 
 export async function reap(caller: Caller): Promise<number> {
   const { database, presence, processId } = caller
+  await sweep(caller)
   const isDead = (process: ProcessRow): boolean => process.id !== processId && presence.isDead(process, caller.now())
   // Asked for all the time, and hardly ever with success: that must not cost anybody the write lock.
   if (!(await database.read(() => database.all(sql.READ_PROCESSES).some(isDead)))) return 0

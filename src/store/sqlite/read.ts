@@ -2,6 +2,7 @@ import type { ListQuery, PeekReceipt, ReadParts, RunRecord, RunView } from '../s
 import type { Caller } from './session.ts'
 import { READ_INPUT, READ_JOURNAL, READ_WAITS } from './sql/claim.ts'
 import * as sql from './sql/read.ts'
+import { jsonList } from './sql/statement.ts'
 import { toOutcomeRecord, toRunRecord, toWaitRecord } from './sql/rows.ts'
 
 export function read({ database, now }: Caller, runId: string, parts: ReadParts = {}): Promise<RunView | null> {
@@ -22,7 +23,7 @@ export function read({ database, now }: Caller, runId: string, parts: ReadParts 
 export function peek({ database, now }: Caller, runIds: readonly string[]): Promise<PeekReceipt> {
   return database.read(() => ({
     at: now(),
-    runs: database.all(sql.PEEK, JSON.stringify(runIds)).map((row) => ({ ...row })),
+    runs: database.all(sql.PEEK, jsonList(runIds)).map((row) => ({ ...row })),
   }))
 }
 

@@ -16,6 +16,7 @@ import type { SqliteSession } from './store.ts'
 export interface SessionOptions extends ConnectOptions {
   readonly database: Database
   readonly hints: Hints
+  readonly warn: (message: string) => void
 }
 
 /** Who calls: one session, which is one process to the others. */
@@ -25,6 +26,7 @@ export interface Caller {
   readonly processId: string
   readonly leaseMs: number
   readonly suspects: SuspectPolicy
+  warn(message: string): void
   now(): number
   /** One transaction, after which whoever watches is told. */
   write<T>(what: string, body: (hint: Hint) => T): Promise<T>
@@ -34,7 +36,7 @@ export interface Caller {
 type State = 'open' | 'closed' | 'crashed'
 
 export async function openSession(options: SessionOptions): Promise<SqliteSession> {
-  const { database, hints, processId, leaseMs, clock, suspects = NO_SUSPECTS } = options
+  const { database, hints, processId, leaseMs, clock, warn, suspects = NO_SUSPECTS } = options
   const ownsDatabase = database.path !== IN_MEMORY
   const presence = ownsDatabase ? lockFilePresence(database.path, processId) : leasePresence()
   const publish = (published: readonly StoreHint[]): void => hints.emit(published, processId)
@@ -44,6 +46,7 @@ export async function openSession(options: SessionOptions): Promise<SqliteSessio
     processId,
     leaseMs,
     suspects,
+    warn,
     now: () => clock.now(),
     write: (what, body) => database.write(what, publish, body),
   }

@@ -15,6 +15,8 @@ export interface SqliteStoreOptions {
    * The event loop is not blocked meanwhile. Default 5000.
    */
   readonly busyTimeoutMs?: number
+  /** Told of an event in the file that cannot be dispatched. Default: a process warning. */
+  readonly onWarning?: (message: string) => void
   /**
    * For tests: called synchronously right before and right after each COMMIT, with the name of the transition. What
    * it throws before a commit rolls it back; what it throws after one only loses the answer. Both reject as a
@@ -41,6 +43,7 @@ const BUSY_TIMEOUT_MS = 5_000
 export function sqliteStore(pathOrOptions: string | SqliteStoreOptions): SqliteStore {
   const options = typeof pathOrOptions === 'string' ? { path: pathOrOptions } : pathOrOptions
   const { path, busyTimeoutMs = BUSY_TIMEOUT_MS, onCommit } = options
+  const warn = options.onWarning ?? ((message) => process.emitWarning(message, 'DurableWarning'))
   const hints = createHints()
   const open = (): Promise<Database> => openDatabase({ path, busyTimeoutMs, onCommit })
   let shared: Promise<Database> | undefined
@@ -48,9 +51,9 @@ export function sqliteStore(pathOrOptions: string | SqliteStoreOptions): SqliteS
   return {
     name: 'sqlite',
     async connect(connectOptions) {
-      if (path !== IN_MEMORY) return openSession({ database: await open(), hints, ...connectOptions })
+      if (path !== IN_MEMORY) return openSession({ database: await open(), hints, warn, ...connectOptions })
       // A second connection would be a second, empty database.
-      return openSession({ database: await (shared ??= open()), hints, ...connectOptions })
+      return openSession({ database: await (shared ??= open()), hints, warn, ...connectOptions })
     },
   }
 }

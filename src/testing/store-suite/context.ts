@@ -109,6 +109,7 @@ export function outcome(pos: number, values: Partial<Outcome> = {}): Outcome {
     calls: pos + 1,
     attempts: 1,
     eventId: null,
+    eventName: null,
     tookMs: 0,
     ...values,
   }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { EventQuery, EventRecord, NewEvent, StoreSession } from '../../store/store.ts'
+import type { EventQuery, EventRecord, NewEvent, NewWait, StoreSession } from '../../store/store.ts'
 import {
   accept,
   COMPLETED,
@@ -17,6 +17,13 @@ const NONE: ReadonlySet<string> = new Set()
 
 function event(id: string, data: unknown = null, name = 'order'): NewEvent {
   return { id, name, data: JSON.stringify(data) }
+}
+
+const ANY: Omit<EventQuery, 'name'> = { match: null, since: 0, until: null, exclude: NONE }
+
+/** JSON with something in so many objects and lists. */
+function nested(depth: number, inside: string): string {
+  return `${'{"a":['.repeat(depth / 2)}${inside}${']}'.repeat(depth / 2)}`
 }
 
 async function find(session: StoreSession, query: Partial<EventQuery> = {}): Promise<EventRecord | null> {
@@ -58,6 +65,28 @@ export function eventsSuite({ describe, it }: SuiteRunner, context: SuiteContext
       assert.deepEqual((await session.send([event('one', { id: 8 }, 'order')])).signalled, [])
       assert.deepEqual(await find(session), before)
       assert.equal((await view(session, 'run')).run.dueAt, null)
+    })
+
+    it('takes an id under two names for two events', async () => {
+      const session = await context.connect()
+      const opens = (name: string): NewWait[] => [eventWait('w', name)]
+      await accept(session, first('paid', { opens: opens('order/paid'), next: PARKED }))
+      await accept(session, first('shipped', { opens: opens('order/shipped'), next: PARKED }))
+      assert.deepEqual((await session.send([event('7', 'of paid', 'order/paid')])).signalled, ['paid'])
+      assert.deepEqual((await session.send([event('7', 'of shipped', 'order/shipped')])).signalled, ['shipped'])
+      const both = [event('8', 1, 'order/paid'), event('8', 2, 'order/shipped')]
+      assert.deepEqual((await session.send(both)).signalled.toSorted(), ['paid', 'shipped'])
+      assert.deepEqual((await session.send(both)).signalled, [])
+      for (const [name, data] of [
+        ['order/paid', ['"of paid"', '1']],
+        ['order/shipped', ['"of shipped"', '2']],
+      ] as const) {
+        const found = await session.findEvents([0, 1].map(() => ({ ...ANY, name })))
+        assert.deepEqual(
+          found.map((record) => record?.data),
+          data,
+        )
+      }
     })
 
     it('takes an id twice in one call for one event', async () => {
@@ -162,6 +191,42 @@ export function eventsSuite({ describe, it }: SuiteRunner, context: SuiteContext
       const fitsNot = ['{"a":{"b":[1]}}', '{"a":{"b":[1,{"d":null}]}}', '{"e":"1"}', '{"f":null}', '{"a":null}']
       for (const match of fits) assert.equal((await find(session, { match }))?.id, 'one', match)
       for (const match of fitsNot) assert.equal(await find(session, { match }), null, match)
+    })
+
+    it('finds what a pattern fits, however deep, wide or large the event is, and signals whoever waits for it', async () => {
+      const session = await context.connect()
+      const list = Array.from({ length: 3_000 }, (_, index) => index)
+      const deep = nested(2_000, '"x"')
+      const events: Readonly<Record<string, readonly [data: string, match: string]>> = {
+        list: [JSON.stringify({ of: 'list', list }), JSON.stringify({ list })],
+        wide: [JSON.stringify({ of: 'wide', ...list }), '{"2999":2999}'],
+        deep: [`{"of":"deep","in":${deep}}`, `{"in":${deep}}`],
+        empty: ['{"of":"empty","none":[],"nothing":{}}', '{"none":[],"nothing":{}}'],
+        flags: ['{"of":"flags","a":true,"b":null,"c":false}', '{"a":true,"b":null,"c":false}'],
+        text: ['"only a text"', '"only a text"'],
+        none: ['null', 'null'],
+        number: ['7.5', '7.5'],
+      }
+      for (const [id, [data, match]] of Object.entries(events)) {
+        const opens = [eventWait('w', 'order', null)].map((wait) => ({ ...wait, match }))
+        await accept(session, first(id, { opens, next: PARKED }))
+        assert.deepEqual((await session.send([{ id, name: 'order', data }])).signalled, [id])
+        assert.deepEqual((await find(session, { match }))?.id, id)
+        assert.equal(await find(session, { match, exclude: new Set([id]) }), null)
+      }
+    })
+
+    it('finds the one among many that have most of it in common', async () => {
+      const session = await context.connect()
+      const all = Array.from({ length: 1_000 }, (_, n) => event(`${n}`, { type: 'approved', live: true, by: { n } }))
+      await session.send(all)
+      for (const n of [0, 500, 999]) {
+        const match = JSON.stringify({ type: 'approved', live: true, by: { n } })
+        assert.equal((await find(session, { match }))?.id, `${n}`)
+      }
+      assert.equal(await find(session, { match: '{"type":"approved","by":{"n":1000}}' }), null)
+      const exclude = new Set(all.slice(0, 990).map(({ id }) => id))
+      assert.equal((await find(session, { match: '{"type":"approved"}', exclude }))?.id, '990')
     })
 
     it('finds at once what another session has sent (I6)', async () => {

@@ -1,4 +1,4 @@
-import { Pool } from 'pg'
+import { defaults, Pool, types } from 'pg'
 import { afterEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../../src/core/system-clock.ts'
 import { postgresStore } from '../../../src/postgres.ts'
@@ -6,7 +6,7 @@ import { StoreError } from '../../../src/store/store.ts'
 import type { StoreHint } from '../../../src/store/store.ts'
 import { type Proxy, startProxy } from '../../support/proxy.ts'
 import { query, sleep } from '../../support/postgres.ts'
-import { DUE_NOW, first, outcome, part, useDatabase } from './world.ts'
+import { DUE_NOW, eventWait, first, outcome, part, useDatabase } from './world.ts'
 
 const world = useDatabase()
 let proxy: Proxy | undefined
@@ -54,6 +54,43 @@ function terminateAll(): Promise<unknown> {
 }
 
 describe('connections', () => {
+  it('read the rows themselves, whatever the application has set for its own, globally and for its pool', async () => {
+    const others = [16, 20, 21, 23, 25, 26, 114, 700, 701, 1700, 3802]
+    const before = others.map((oid) => types.getTypeParser(oid))
+    const binary = defaults.binary
+    for (const oid of others) types.setTypeParser(oid, (text: string) => `parsed: ${text}`)
+    defaults.binary = true
+    const asBinary = { binary: true } // which the driver knows, and its types do not
+    const pool = new Pool({
+      ...asBinary,
+      connectionString: world.url,
+      types: { getTypeParser: () => () => 'of the pool' },
+      options: '-c DateStyle=German -c standard_conforming_strings=off -c search_path= -c extra_float_digits=0',
+    })
+    try {
+      const warnings: string[] = []
+      const session = await world.connect('a', { pool, onWarning: (warning) => warnings.push(warning) })
+      const opens = [eventWait('order', { id: 7 }, 'back\\slash')]
+      const { at } = await session.commit([first('run', { outcomes: [outcome(0)], opens, next: DUE_NOW })])
+      expect(at).toBeGreaterThan(1_600_000_000_000)
+      const { claimed } = await session.claim({ limit: 1 })
+      expect(claimed[0]).toMatchObject({
+        run: { epoch: 2, len: 1, signalled: false, takeovers: 0, onProbation: false },
+        loaded: { journal: [{ pos: 0, ok: true, body: '"0"', attempts: 1 }], waits: [{ key: 'back\\slash', seq: 0 }] },
+      })
+      expect((await session.send([{ id: 'e', name: 'order', data: '{"id":7}' }])).signalled).toEqual(['run'])
+      expect((await session.beat()).held).toEqual([{ runId: 'run', epoch: 2, signalled: true }])
+      expect(await session.reap()).toBe(0)
+      expect(await session.list({ first: 1 })).toMatchObject([{ id: 'run', signalled: true }])
+      expect(await session.prune(0)).toMatchObject({ runs: 0 })
+      expect(warnings).toEqual([])
+    } finally {
+      for (const [index, oid] of others.entries()) types.setTypeParser(oid, before[index] as (text: string) => unknown)
+      defaults.binary = binary
+      await pool.end()
+    }
+  })
+
   it('are the store’s own, also where a pool is given whose connections are all in use', async () => {
     const pool = new Pool({ connectionString: world.url, max: 1 })
     const taken = await pool.connect()

@@ -91,7 +91,15 @@ export function newRun(values: Partial<NewRun> = {}): NewRun {
 }
 
 export function outcome(pos: number, values: Partial<Outcome> = {}): Outcome {
-  const rest = { kind: 'RUN', ok: true, calls: pos + 1, attempts: 1, eventId: null, tookMs: 0 } as const
+  const rest = {
+    kind: 'RUN',
+    ok: true,
+    calls: pos + 1,
+    attempts: 1,
+    eventId: null,
+    eventName: null,
+    tookMs: 0,
+  } as const
   return { pos, key: `step ${pos}`, body: `"${pos}"`, ...rest, ...values }
 }
 

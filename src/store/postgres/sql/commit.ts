@@ -82,6 +82,7 @@ export const COMMIT = statement<
     // Of each outcome, and of each wait that is opened, again
     orderings: readonly (string | null)[],
     openAgos: readonly number[],
+    eventNames: readonly (string | null)[],
   ],
   CommitRow
 >(
@@ -160,11 +161,13 @@ export const COMMIT = statement<
     insert into durable.results (run, body) select t.n, t.result from target t where t.result is not null
   ),
   outcomes as (
-    insert into durable.outcomes (run, pos, key, kind, ok, body, calls, attempts, event_id, took_ms, ordering, committed_at)
-    select t.n, o.pos, o.key, o.kind, o.ok, o.body, o.calls, o.attempts, o.event_id, o.took_ms, o.ordering, t.at
+    insert into durable.outcomes (run, pos, key, kind, ok, body, calls, attempts, event_id, event_name, took_ms, ordering,
+      committed_at)
+    select t.n, o.pos, o.key, o.kind, o.ok, o.body, o.calls, o.attempts, o.event_id, o.event_name, o.took_ms, o.ordering,
+      t.at
     from unnest($25::text[], $26::integer[], $27::text[], $28::text[], $29::boolean[], $30::text[], $31::integer[],
-        $32::integer[], $33::text[], $34::bigint[], $48::text[])
-      as o (run_id, pos, key, kind, ok, body, calls, attempts, event_id, took_ms, ordering)
+        $32::integer[], $33::text[], $34::bigint[], $48::text[], $50::text[])
+      as o (run_id, pos, key, kind, ok, body, calls, attempts, event_id, took_ms, ordering, event_name)
     join target t on t.id = o.run_id
   ),
   opened as (

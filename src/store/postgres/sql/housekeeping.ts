@@ -62,6 +62,7 @@ export const PRUNE_EVENTS = statement<
     for update skip locked
   ),
   undispatched as (delete from durable.undispatched u using doomed d where u.event = d.n),
+  leaves as (delete from durable.event_leaves l using doomed d where l.event = d.n),
   events as (delete from durable.events e using doomed d where e.n = d.n)
   select count(*)::integer as events,
     exists (

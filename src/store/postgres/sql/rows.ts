@@ -1,5 +1,5 @@
 import type { EventRecord, OutcomeKind, OutcomeRecord, RunRecord, WaitKind, WaitRecord } from '../../store.ts'
-import { fromText } from '../text.ts'
+import { fromText } from '../../text.ts'
 
 export type RunRow = RunRecord
 
@@ -52,6 +52,7 @@ export type OutcomeTuple = readonly [
   calls: number,
   attempts: number,
   eventId: string | null,
+  eventName: string | null,
   tookMs: number,
   committedAt: number,
   ordering: string | null,
@@ -60,11 +61,11 @@ export type OutcomeTuple = readonly [
 /** Of the run whose number is `r.n`. */
 export const JOURNAL = `
   (select coalesce(json_agg(json_build_array(o.pos, o.key, o.kind, o.ok, o.body, o.calls, o.attempts, o.event_id,
-      o.took_ms, o.committed_at, o.ordering) order by o.pos), '[]')
+      o.event_name, o.took_ms, o.committed_at, o.ordering) order by o.pos), '[]')
     from durable.outcomes o where o.run = r.n)`
 
 export function toOutcomeRecord(tuple: OutcomeTuple): OutcomeRecord {
-  const [pos, key, kind, ok, body, calls, attempts, eventId, tookMs, committedAt, ordering] = tuple
+  const [pos, key, kind, ok, body, calls, attempts, eventId, eventName, tookMs, committedAt, ordering] = tuple
   return {
     pos,
     key: fromText(key),
@@ -74,6 +75,7 @@ export function toOutcomeRecord(tuple: OutcomeTuple): OutcomeRecord {
     calls,
     attempts,
     eventId: eventId === null ? null : fromText(eventId),
+    eventName: eventName === null ? null : fromText(eventName),
     tookMs,
     committedAt,
     ...(ordering !== null && { ordering: fromText(ordering) }),
@@ -113,7 +115,3 @@ export function toWaitRecord([key, kind, seq, event, match, attempts, since, unt
 export const EVENT_COLUMNS = 'e.id, e.name, e.data, e.accepted_at as "acceptedAt"'
 
 export type EventRow = EventRecord & { readonly n: number }
-
-export function toEventRecord({ id, name, data, acceptedAt }: EventRecord): EventRecord {
-  return { id, name, data, acceptedAt }
-}

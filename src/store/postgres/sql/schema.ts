@@ -7,8 +7,12 @@ import { NOW, statement } from './statement.ts'
  * - `runs` is narrow: what is large stands in `inputs`, `outcomes` and `results`, which refer to a run by its number.
  *   Nothing that a step's commit changes is indexed, so that those updates are HOT, and the fill factor leaves them
  *   room on the page. `due_at` is set for parked runs only, hence the partial index is all that a claim looks at.
- * - `waits` has one row per wait that is open. `leaf` narrows down which of them an event may concern (see leaf.ts).
+ * - `waits` has one row per wait that is open. `leaf` narrows down which of them an event may concern, `event_leaves`
+ *   which events a wait may (see leaf.ts); an event that is not `indexed` is looked at by every look-up of its name.
  * - `undispatched` names events that waits have not been looked for yet: a crash in between must not lose them (I6).
+ *   One that cannot be dispatched is set aside.
+ * - Events are unique within their name. A process of an earlier version beside a newer one does not know that: what
+ *   it sends is refused, and not lost unseen.
  * - `lives` is not logged: its one row says since when the server has been up, and is gone after a crash of the server
  *   as advisory locks are (see liveness.ts).
  * - Vacuum runs early: claims walk over what it has not removed yet.
@@ -126,6 +130,24 @@ export const MIGRATIONS: readonly string[] = [
   `
   create table durable.secrets (name text collate "C" primary key, value text not null);
   alter table durable.outcomes add column ordering text;
+  alter table durable.outcomes add column event_name text collate "C";
+
+  create index waits_look on durable.waits (event, leaf, run_id, key) where event is not null;
+  drop index durable.waits_event;
+
+  alter table durable.events add column indexed boolean not null default false;
+  alter table durable.events drop constraint events_id_key;
+  create unique index events_name_id on durable.events (name, id);
+  create index events_unindexed on durable.events (name, accepted_at, n) where not indexed;
+  create table durable.event_leaves (
+    leaf bigint not null,
+    accepted_at bigint not null,
+    event bigint not null,
+    primary key (leaf, accepted_at, event)
+  );
+  create index event_leaves_event on durable.event_leaves (event);
+
+  alter table durable.undispatched add column set_aside boolean not null default false;
   `,
 ]
 

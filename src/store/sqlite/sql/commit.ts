@@ -56,13 +56,15 @@ export const INSERT_OUTCOME = statement<
     calls: number,
     attempts: number,
     eventId: string | null,
+    eventName: string | null,
     tookMs: number,
     ordering: string | null,
     committedAt: number,
   ]
 >(`
-  insert into outcomes (run, pos, key, kind, ok, body, calls, attempts, event_id, took_ms, ordering, committed_at)
-  values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+  insert into outcomes (run, pos, key, kind, ok, body, calls, attempts, event_id, event_name, took_ms, ordering,
+    committed_at)
+  values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
 
 export const PUT_WAIT = statement<
   [
@@ -72,13 +74,14 @@ export const PUT_WAIT = statement<
     seq: number,
     event: string | null,
     match: string | null,
+    leaf: bigint | null,
     attempts: number,
     since: number,
     until: number | null,
   ]
 >(`
-  insert or replace into waits (run, key, kind, seq, event, match, attempts, since, until)
-  values (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+  insert or replace into waits (run, key, kind, seq, event, match, leaf, attempts, since, until)
+  values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
 
 export const CLOSE_WAIT = statement<[run: number, key: string]>('delete from waits where run = ? and key = ?')
 

@@ -1,4 +1,4 @@
-import type { EventRecord, OutcomeRecord, RunRecord, WaitRecord } from '../../store.ts'
+import type { OutcomeRecord, RunRecord, WaitRecord } from '../../store.ts'
 
 /** SQLite has no booleans. */
 type Flag = 0 | 1
@@ -20,11 +20,10 @@ export const RUN_COLUMNS = `
   resume_failures as resumeFailures, note`
 
 export const OUTCOME_COLUMNS = `
-  pos, key, kind, ok, body, calls, attempts, event_id as eventId, took_ms as tookMs, ordering, committed_at as committedAt`
+  pos, key, kind, ok, body, calls, attempts, event_id as eventId, event_name as eventName, took_ms as tookMs, ordering,
+  committed_at as committedAt`
 
 export const WAIT_COLUMNS = 'key, kind, seq, event, match, attempts, since, until'
-
-export const EVENT_COLUMNS = 'id, name, data, accepted_at as acceptedAt'
 
 export function toFlag(value: boolean): Flag {
   return value ? 1 : 0
@@ -42,9 +41,5 @@ export function toOutcomeRecord(row: OutcomeRow): OutcomeRecord {
 
 // The driver's rows have no prototype; callers get plain objects.
 export function toWaitRecord(row: WaitRecord): WaitRecord {
-  return { ...row }
-}
-
-export function toEventRecord(row: EventRecord): EventRecord {
   return { ...row }
 }

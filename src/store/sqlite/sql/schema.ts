@@ -8,6 +8,14 @@ export const APPLICATION_ID = 0x67716c64
  *
  * Rows refer to a run by its number: it is smaller than an id, and numbers rise, so that the indexes grow at one end.
  * `due_at` is set for parked runs only, hence the partial index is all that a claim looks at.
+ *
+ * - `waits.leaf` narrows down which of them an event may concern, and `event_leaves` which events a wait may (leaf.ts).
+ *   A wait without a leaf, and an event that is not `indexed`, is looked at whatever it is about.
+ * - `undispatched` names events that concern more waits than one transaction should signal, until all of them are.
+ * - `doomed` runs are deleted already, and some of what belongs to them is left: it was too much for one transaction.
+ *
+ * A process of an earlier version that goes on beside a newer one does not know that events are of their names: what it
+ * sends is refused, and not lost unseen.
  */
 export const MIGRATIONS: readonly string[] = [
   `
@@ -103,6 +111,39 @@ export const MIGRATIONS: readonly string[] = [
   `
   create table secrets (name text primary key, value text not null) without rowid;
   alter table outcomes add column ordering text;
+  alter table outcomes add column event_name text;
+  alter table runs add column doomed integer not null default 0;
+  create index runs_doomed on runs (n) where doomed = 1;
+
+  alter table waits add column leaf integer;
+  drop index waits_event;
+  create index waits_event on waits (event, leaf) where event is not null;
+
+  create table events_of_names (
+    n integer primary key,
+    id text not null,
+    name text not null,
+    data text not null,
+    accepted_at integer not null,
+    indexed integer not null,
+    unique (name, id)
+  );
+  insert into events_of_names (n, id, name, data, accepted_at, indexed)
+    select n, id, name, data, accepted_at, 0 from events;
+  drop table events;
+  alter table events_of_names rename to events;
+  create index events_name on events (name, accepted_at);
+  create index events_accepted on events (accepted_at);
+  create index events_unindexed on events (name, accepted_at) where indexed = 0;
+  create table event_leaves (
+    event integer not null,
+    leaf integer not null,
+    accepted_at integer not null,
+    primary key (leaf, accepted_at, event)
+  ) without rowid;
+  create index event_leaves_event on event_leaves (event);
+
+  create table undispatched (event integer primary key, since integer not null, set_aside integer not null default 0);
   `,
 ]
 
