@@ -1,6 +1,7 @@
 import { DevalueError, parse, stringify } from 'devalue'
 import { DurableError } from './errors.ts'
 import { isPlain } from './json.ts'
+import { fromJsonText, toJsonText } from './plain-json.ts'
 import { describe, errorData, Inner, isError, isForClients, isGraphQLError, keptThrown, reviveError } from './thrown.ts'
 import type { ErrorData } from './thrown.ts'
 
@@ -26,6 +27,8 @@ export function encode(value: unknown, what = 'value'): string {
 }
 
 function encodeWhole(value: unknown): string {
+  const json = toJsonText(value)
+  if (json !== null) return json
   const body = stringify(value, reducers)
   // What devalue does not make itself cannot be part of a cycle, which shows only on the way back.
   if (body.includes('["Entries"')) decode(body)
@@ -48,7 +51,8 @@ const CYCLE = 'Invalid circular reference'
 
 /** A value that `encode` made. Two calls share nothing. */
 export function decode(body: string): unknown {
-  return parse(body, revivers)
+  const value = fromJsonText(body)
+  return value === undefined ? parse(body, revivers) : value
 }
 
 /** Never throws: what cannot be kept of something that was thrown is left out. */
@@ -62,7 +66,8 @@ export function encodeThrown(thrown: unknown): string {
 
 /** As `decode`, for whoever masks errors: they also get their classes back where this process has merely seen them. */
 export function decodeBySight(body: string): unknown {
-  return parse(body, { ...revivers, Error: (data: ErrorData) => reviveError(data, true) })
+  const value = fromJsonText(body)
+  return value !== undefined ? value : parse(body, { ...revivers, Error: (data: ErrorData) => reviveError(data, true) })
 }
 
 const reducers = {

@@ -16,6 +16,7 @@ import type { EngineOptions } from './options.ts'
 import { Reads } from './reads.ts'
 import { resumeCold } from './resume.ts'
 import { StoreAccess } from './store-access.ts'
+import { Turns } from './turns.ts'
 import { Waiters } from './until-ended.ts'
 import { Worker } from './worker.ts'
 import { Writer } from './writer.ts'
@@ -32,6 +33,7 @@ export class Engine {
   readonly options: EngineOptions
   readonly store: StoreAccess
   readonly hosts: Hosts
+  readonly turns = new Turns()
   /** Operations whose run this process holds, or keeps hot. */
   readonly #operations = new Map<string, Operation>()
   readonly #hot: HotCache

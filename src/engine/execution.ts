@@ -141,6 +141,7 @@ export class Execution implements Author {
     this.#len = start.journal.length
     const pumpHost = {
       clock: engine.clock,
+      turns: engine.turns,
       onQuiet: (): void => this.waits.onQuiet(),
       onDrained: (): void => this.#onDrained(),
       onStalled: (stall: Stall): void => this.#passOver(stall),

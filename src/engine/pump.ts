@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Clock, Timer } from '../core/clock.ts'
 import type { OutcomeRecord } from '../store/store.ts'
 import { CallHistory, inOrderOfRelease, orderingOf } from './release-order.ts'
+import type { Turns } from './turns.ts'
 
 /** Runs a function outside of every AsyncLocalStorage of the user's: a release belongs to no request. */
 export const outsideOfRequests = AsyncLocalStorage.snapshot()
@@ -15,6 +16,7 @@ export interface PumpRequest {
 
 export interface PumpHost {
   readonly clock: Clock
+  readonly turns: Turns
   /** Nothing more is released before something comes: an outcome, or a call. */
   onQuiet(): void
   /** The pump released what it could; nothing that the code asked for is left in it. */
@@ -45,7 +47,8 @@ const NEXT_STALL_MS = 100
  * enqueued. So whatever races and combines tools comes out as it did the first time.
  *
  * One outcome is released at a time: `queueMicrotask(() => process.nextTick(release))` fires when the microtasks have
- * drained, which is when the user's code has reacted to the last one, and costs no turn of the event loop.
+ * drained, which is when the user's code has reacted to the last one, and costs no turn of the event loop. When the
+ * process has done enough in this one (turns.ts), the next release comes in a later one; the order stays as it is.
  *
  * Where the code has changed, the order is the journal's still, but for two things that the journal itself has, so that
  * they come out the same in the next replay:
@@ -83,6 +86,8 @@ export class Pump {
   /** Requests whose outcome is here. */
   #blocked = 0
   #scheduled = false
+  /** The next release comes in a later turn of the event loop. */
+  #resting = false
   #stopped = false
   #stall: Timer | null = null
   #isPassing = false
@@ -109,7 +114,7 @@ export class Pump {
 
   /** Everything has been released that could be, and the code has reacted to it. */
   get isQuiet(): boolean {
-    return !this.#scheduled
+    return !this.#scheduled && !this.#resting
   }
 
   /** The code has asked for it, and has not got it. */
@@ -216,7 +221,7 @@ export class Pump {
     this.#scheduled = false
     if (this.#stopped) return
     this.#turnOpen = false
-    if (this.#releaseNext()) return
+    if (this.#resting || this.#releaseNext()) return
     this.#placeHeld()
     if (this.#blocked > 0) this.#armStall()
     this.#host.onQuiet()
@@ -227,6 +232,7 @@ export class Pump {
     for (const [key, outcome] of this.#passed) {
       const request = this.#requests.get(key)
       if (!request) continue
+      if (this.#host.turns.isOver) return this.#rest()
       this.#passed.delete(key)
       this.#host.onAskedAfterAll(key)
       this.#release(outcome, request)
@@ -235,9 +241,20 @@ export class Pump {
     const head = this.#peek()
     const request = head && this.#requests.get(head.key)
     if (!request || !this.#isReady(head, request)) return false
-    this.#head++
+    if (this.#host.turns.isOver) return this.#rest()
+    this.#queue[this.#head++] = null // it must not be kept for as long as the run
     if (this.#isRecorded(head)) this.#recordedLeft--
     this.#release(head, request)
+    return true
+  }
+
+  /** The next release comes in a later turn of the event loop. */
+  #rest(): true {
+    this.#resting = true
+    this.#host.turns.take(() => {
+      this.#resting = false
+      this.#schedule()
+    })
     return true
   }
 
@@ -267,6 +284,7 @@ export class Pump {
     this.#overtaken.delete(outcome.key)
     this.#blocked--
     this.openTurn()
+    this.#host.turns.spend(outcome.body.length)
     request.settle(outcome)
   }
 

@@ -134,9 +134,12 @@ function runAttempt(
     ended = true
     timer?.cancel()
     execution.attempts.delete(key)
-    // A refused pass may have parked the run meanwhile: then it is claimed again first, or turns out to be lost.
-    execution.whenLive(() => onEnd(thrown, value))
-    release()
+    // Large values that come together are encoded one in a turn of the event loop.
+    execution.engine.turns.take(() => {
+      // A refused pass may have parked the run meanwhile: then it is claimed again first, or turns out to be lost.
+      execution.whenLive(() => onEnd(thrown, value))
+      release()
+    })
   }
   if (timeoutMs !== null) {
     timer = execution.clock.setTimeout(() => {
@@ -180,6 +183,7 @@ function commitValue(call: Call, kind: OutcomeKind, value: unknown, attempts: nu
   let body: string
   try {
     body = encode(value, `what step "${call.id}" returned`)
+    call.execution.engine.turns.spend(body.length)
   } catch (error) {
     return commit(call, kind, false, encodeThrown(error), attempts)
   }
