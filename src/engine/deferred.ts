@@ -7,9 +7,11 @@ import type { Operation } from './operation.ts'
  * replace whatever stands at their paths, since masking may have made something else of them.
  */
 export function deferredResult(operation: Operation, result: ExecutionResult): ExecutionResult {
-  const entries = distinctByPath(operation.deferred)
-  const taken = new Set(entries.map((entry) => JSON.stringify(entry.path)))
-  const isEntry = (error: GraphQLError | undefined): boolean => taken.has(JSON.stringify(error?.path))
+  const byPath = new Map(operation.deferred.map((entry) => [JSON.stringify(entry.path), entry]))
+  const entries = [...byPath.values()]
+  const known = new Set<GraphQLError | undefined>(entries)
+  const isEntry = (error: GraphQLError | undefined): boolean =>
+    known.has(error) || byPath.has(JSON.stringify(error?.path))
   const given = result.errors ?? []
   // A masking may have taken the paths as well: what it made of an entry stands where the entry stood.
   const executed = operation.executed?.errors ?? []
@@ -35,10 +37,6 @@ export function deferredResult(operation: Operation, result: ExecutionResult): E
   }
 }
 
-function distinctByPath(errors: readonly GraphQLError[]): GraphQLError[] {
-  return [...new Map(errors.map((error) => [JSON.stringify(error.path), error])).values()]
-}
-
 /** A wait as clients see it, without what does not apply to its kind. */
 export function formatWait({ path, step, kind, event, until }: WaitSnapshot): Record<string, unknown> {
   return { path, step, kind, ...(event !== null && { event }), ...(until !== null && { until: until.toISOString() }) }
@@ -52,6 +50,6 @@ export function retryAfterMs(waits: readonly Pick<WaitSnapshot, 'kind' | 'until'
   const ends = waits.map(({ kind, until }) =>
     until && (kind === 'SLEEP' || kind === 'RETRY') ? until.getTime() - now : 0,
   )
-  const next = ends.length === 0 ? 0 : Math.min(...ends)
+  const next = ends.length === 0 ? 0 : ends.reduce((least, end) => Math.min(least, end))
   return Math.ceil(Math.min(MAX_RETRY_AFTER_MS, Math.max(MIN_RETRY_AFTER_MS, next)))
 }

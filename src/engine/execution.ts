@@ -438,10 +438,11 @@ export class Execution implements Author {
   // ---- Author: what the writer asks and tells
 
   takeCommit(): RunCommit | null {
-    const pending = this.#pending
-    if (this.#state === 'over' || this.#state === 'parked' || this.#sent || (this.#created && !pending.isFull))
+    const gathered = this.#pending
+    if (this.#state === 'over' || this.#state === 'parked' || this.#sent || (this.#created && !gathered.isFull))
       return null
-    this.#pending = new Pending()
+    const pending = gathered.takePart()
+    if (pending === gathered) this.#pending = new Pending()
     const create = this.#created ? null : this.#newRun()
     const commit = pending.toCommit({ runId: this.runId, epoch: this.epoch, seq: ++this.#seq, create })
     this.#sent = { commit, pending, at: this.clock.now() }
@@ -487,6 +488,7 @@ export class Execution implements Author {
     }
     if (commit.outcomes.length > 0) this.engine.onGotOn(this.runId)
     for (const wait of commit.opens) this.waits.onRegistered(wait, at)
+    this.waits.deferFields()
     for (const done of sent.pending.done) done()
     if (commit.next.kind === 'park') return this.#onParked(commit.next.wakeInMs, signalled)
     if (commit.next.kind === 'end') return this.#onEnded()

@@ -2,7 +2,7 @@ import { GraphQLError } from 'graphql'
 import type { ExecutionArgs, ExecutionResult } from 'graphql'
 import type { Timer } from '../core/clock.ts'
 import { DurableError, messageOf } from '../core/errors.ts'
-import { isNestedIn, isWithin } from '../core/keys.ts'
+import { isWithin } from '../core/keys.ts'
 import type { Conflict, Idempotency, NewRun, RunRecord } from '../store/store.ts'
 import type { ResumedRun } from '../types.ts'
 import { unavailable } from './errors.ts'
@@ -20,6 +20,7 @@ import type { NewOutcome } from './limits.ts'
 import { OwnExecutions } from './own-executions.ts'
 import { isThenable } from './paths.ts'
 import type { Abandonment, ExecutionOwner } from './owner.ts'
+import { PendingFields } from './pending-fields.ts'
 import { isFinal, refusalReason } from './refusal.ts'
 import type { PassOutcome } from './refusal.ts'
 import { encodeResult, statusOf } from './result.ts'
@@ -73,7 +74,7 @@ export class Operation implements ExecutionOwner {
   stepTaken = false
   /** Among what is kept are properties of source objects, which have no resolver that would ask for it. */
   keepsProperties = false
-  readonly pendingFields = new Set<PendingField>()
+  readonly pendingFields = new PendingFields()
   /** Root fields that have finished, executed field by field, before there was a run (I10). */
   readonly carried: NewOutcome[] = []
   /** What was rejected with the switch, by path. */
@@ -317,15 +318,12 @@ export class Operation implements ExecutionOwner {
   /** The switch, for one field. Its wait is committed. */
   defer(scope: Scope): void {
     if (this.phase !== 'foreground') return
-    const fields = [...this.pendingFields].filter(
-      (field) => field.reject && (field.scope === scope || isNestedIn(scope.key, field.key)),
-    )
-    const below =
-      fields.length > 0 ? fields : [...this.pendingFields].filter((field) => isWithin(`${field.key}>`, scope.key))
+    const fields = this.pendingFields.awaiting(scope)
+    const below = fields.length > 0 ? fields : this.pendingFields.below(scope.key)
     for (const field of below) if (!this.#isRunning(field)) this.#deferField(field)
+    if (below.length > 0 || this.#coarse || !this.#untold) return
     // Where nothing is pending, the field was deferred before, or has answered without waiting for this tool.
-    if (below.length === 0 && [...(this.#untold ?? [])].some((key) => isWithin(`${key}>`, scope.key)))
-      this.#answerWithoutExecutor(0)
+    for (const key of this.#untold) if (isWithin(`${key}>`, scope.key)) return this.#answerWithoutExecutor(0)
   }
 
   /** It is a tool's own promise, and that tool does not wait: its field goes on to its end. */
@@ -348,7 +346,13 @@ export class Operation implements ExecutionOwner {
 
   /** The entry of a field that is pending. */
   deferral(path: readonly (string | number)[]): GraphQLError {
-    const error = this.#refused
+    const error = withoutStack(() => this.#entry(path))
+    this.deferred.push(error)
+    return error
+  }
+
+  #entry(path: readonly (string | number)[]): GraphQLError {
+    return this.#refused
       ? new GraphQLError(this.#refused.message, { path, extensions: this.#refused.extensions })
       : this.#failedWith === null
         ? new DurableError('DURABLE_DEFERRED', `"${path.join('.')}" is still running. Follow the run by its id.`, {
@@ -359,8 +363,6 @@ export class Operation implements ExecutionOwner {
             path,
             extensions: this.#failedWith.extensions,
           })
-    this.deferred.push(error)
-    return error
   }
 
   /**
@@ -487,9 +489,7 @@ export class Operation implements ExecutionOwner {
   }
 
   mayPark(): boolean {
-    if (!this.hasPass || this.pendingFields.size === 0) return false
-    const pending = [...this.pendingFields]
-    return pending.every((field) => waitsForTool(field) || pending.some((inner) => isNestedIn(inner.key, field.key)))
+    return this.hasPass && this.pendingFields.size > 0 && this.pendingFields.allWaitForTools
   }
 
   onAbandoned(why: Abandonment): void {
@@ -583,9 +583,8 @@ export class Operation implements ExecutionOwner {
   #answerWithoutExecutor(afterMs: number): void {
     this.#coarse ??= this.engine.clock.setTimeout(() => {
       if (this.phase !== 'foreground' || !this.args) return
-      for (const key of rootKeys(this.args)) {
-        if (!this.deferred.some((entry) => entry.path?.[0] === key)) this.deferral([key])
-      }
+      const deferred = new Set(this.deferred.map(({ path }) => path?.[0]))
+      for (const key of rootKeys(this.args)) if (!deferred.has(key)) this.deferral([key])
       this.answerEarly({ data: null, errors: [...this.deferred] })
     }, afterMs)
   }
@@ -618,6 +617,13 @@ export class Operation implements ExecutionOwner {
   }
 }
 
-function waitsForTool(field: PendingField): boolean {
-  return (field.scope?.pendingTools ?? 0) > 0
+/** Entries of a response, by the thousand where as many fields are pending: each stack would take 50 µs. */
+function withoutStack<T>(make: () => T): T {
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = 0
+  try {
+    return make()
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
+  }
 }

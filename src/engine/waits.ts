@@ -56,6 +56,7 @@ export class Waits {
   readonly #stored: Map<string, WaitRecord>
   #seq: number
   #afterScan: (() => void)[] = []
+  readonly #toDefer = new Set<Scope>()
   /** Something may be over. */
   #isDue = false
   /** There may be an event that no look-up has seen. */
@@ -151,11 +152,18 @@ export class Waits {
     const defer = (): void => {
       if (!this.#open.has(key)) return
       const endsInMs = wait.until === null ? null : wait.until - this.#execution.engine.storeNow()
-      if (!this.#execution.owner.mayHold(endsInMs, scope)) this.#execution.owner.defer(scope)
+      if (!this.#execution.owner.mayHold(endsInMs, scope)) this.#toDefer.add(scope)
     }
     // An event that is there already is no reason to defer.
     if (event === null) defer()
     else this.scan(defer)
+  }
+
+  /** The switch, for the fields of waits that were registered: once for each, however many waits it has. */
+  deferFields(): void {
+    const scopes = [...this.#toDefer]
+    this.#toDefer.clear()
+    for (const scope of scopes) this.#execution.owner.defer(scope)
   }
 
   /** The code abandoned it (its `signal` aborted). False where it is over already. */
@@ -349,7 +357,9 @@ export class Waits {
       wait.spec.onOver(event)
     }
     if (together.length < over.length) this.#isDue = this.#needsLookUp = true
-    if (!this.#isDue) for (const then of this.#afterScan.splice(0)) then()
+    if (this.#isDue) return
+    for (const then of this.#afterScan.splice(0)) then()
+    this.deferFields()
   }
 }
 

@@ -17,6 +17,9 @@ export interface Author {
 
 /** Runs per batch: a transaction's length is what everybody else waits for. */
 const MAX_BATCH = 500
+/** And what they have to write: SQLite holds the event loop for as long as it takes. */
+const MAX_WEIGHT = 1000
+const LENGTH_A_WEIGHT = 4096
 const FIRST_RETRY_MS = 10
 const MAX_RETRY_MS = 1000
 /** Beyond its patience: a store that fails has said so by then, one that says nothing has not. */
@@ -54,6 +57,8 @@ export class Writer {
       while (this.#dirty.size > 0) {
         const batch = this.#collect()
         if (batch.length > 0) await this.#commit(batch)
+        // After a large one, others have their turn: SQLite's commits would follow each other without any.
+        if (weightOf(batch) >= MAX_WEIGHT / 4) await new Promise<void>((resolve) => setImmediate(resolve))
       }
     } finally {
       this.#flushing = false
@@ -62,11 +67,14 @@ export class Writer {
 
   #collect(): Part[] {
     const batch: Part[] = []
+    let weight = 0
     for (const author of this.#dirty) {
       this.#dirty.delete(author)
       const commit = author.takeCommit()
-      if (commit) batch.push({ author, commit })
-      if (batch.length === MAX_BATCH) break
+      if (!commit) continue
+      batch.push({ author, commit })
+      weight += weightOf([{ commit }])
+      if (batch.length === MAX_BATCH || weight >= MAX_WEIGHT) break
     }
     return batch
   }
@@ -110,6 +118,15 @@ export class Writer {
 interface Part {
   readonly author: Author
   readonly commit: RunCommit
+}
+
+function weightOf(batch: readonly Pick<Part, 'commit'>[]): number {
+  let weight = 0
+  for (const { commit } of batch) {
+    weight += 1 + commit.opens.length
+    for (const { body } of commit.outcomes) weight += 1 + body.length / LENGTH_A_WEIGHT
+  }
+  return weight
 }
 
 function distribute(batch: readonly Part[], receipt: CommitReceipt): void {
