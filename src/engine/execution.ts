@@ -488,7 +488,7 @@ export class Execution implements Author {
     }
     if (commit.outcomes.length > 0) this.engine.onGotOn(this.runId)
     for (const wait of commit.opens) this.waits.onRegistered(wait, at)
-    this.waits.deferFields()
+    if (commit.opens.length > 0) this.waits.afterRegistered()
     for (const done of sent.pending.done) done()
     if (commit.next.kind === 'park') return this.#onParked(commit.next.wakeInMs, signalled)
     if (commit.next.kind === 'end') return this.#onEnded()

@@ -156,11 +156,17 @@ export class Waits {
     }
     // An event that is there already is no reason to defer.
     if (event === null) defer()
-    else this.scan(defer)
+    else this.#afterScan.push(defer)
   }
 
-  /** The switch, for the fields of waits that were registered: once for each, however many waits it has. */
-  deferFields(): void {
+  /** Once for all waits that a commit has registered: events are looked for, and what must wait is deferred. */
+  afterRegistered(): void {
+    if (this.#afterScan.length > 0) this.scan()
+    this.#deferFields()
+  }
+
+  /** The switch: once for each field, however many waits it has. */
+  #deferFields(): void {
     const scopes = [...this.#toDefer]
     this.#toDefer.clear()
     for (const scope of scopes) this.#execution.owner.defer(scope)
@@ -359,7 +365,7 @@ export class Waits {
     if (together.length < over.length) this.#isDue = this.#needsLookUp = true
     if (this.#isDue) return
     for (const then of this.#afterScan.splice(0)) then()
-    this.deferFields()
+    this.#deferFields()
   }
 }
 
