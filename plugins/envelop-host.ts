@@ -74,8 +74,7 @@ export function createEnvelopHost(engine: Engine, options: EnvelopHostOptions): 
 async function hotPass(options: EnvelopHostOptions, operation: Operation): Promise<ExecutionResult> {
   const { args } = operation
   if (!args) throw new Error('A hot pass needs the arguments of the foreground.')
-  // Envelop's contexts are objects.
-  const contextValue = markResumed(args.contextValue as object, infoOf(operation)) as Record<string, unknown>
+  const contextValue = markResumed(operation.bound ?? args.contextValue, infoOf(operation)) as Record<string, unknown>
   const enveloped = options.getEnveloped()(contextValue)
   operation.executing = true
   const result = whole(await enveloped.execute({ ...args, contextValue, schema: enveloped.schema }))
@@ -91,7 +90,12 @@ async function coldPass(engine: Engine, options: EnvelopHostOptions, operation: 
   const restored = { ...(await restore?.(input.captured, resumed)) }
   let initial: Record<string, unknown>
   if (create) {
-    const created = (await create(input.captured, resumed)) as object // a context is an object
+    const created: unknown = await create(input.captured, resumed)
+    if (typeof created !== 'object' || created === null) {
+      throw new TypeError(
+        `Expected context.create to return an object, but got ${created === null ? 'null' : typeof created}.`,
+      )
+    }
     initial = markResumed(created, info) as Record<string, unknown>
   } else {
     const synthetic = syntheticRequest(operation, request?.(input.captured, resumed))

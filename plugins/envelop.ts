@@ -96,6 +96,7 @@ export function durablePlugin(durable: Durable, engine: Engine, host: Host): Plu
       const operation = takeExecuting() ?? new Operation(engine, host, ownArgs(args), null)
       ;(args as SharedArgs)[OPERATION] = operation
       const contextValue = bindContext(context, operation)
+      operation.bound = contextValue
       const own = operation.args ?? ownArgs(args)
       setExecuteFn(((passArgs: ExecutionArgs) => {
         operation.args ??= own // a cold pass that gets here can be made again, hot

@@ -59,6 +59,8 @@ export class Operation implements ExecutionOwner {
   readonly startedAt: number
   /** The executor's arguments, as they came to the plugin. In a cold pass, once it has reached the executor. */
   args: ExecutionArgs | null
+  /** What resolvers have for their context: the one in `args`, or, where that serves others as well, one that inherits. */
+  bound: object | null = null
   /** Resolvers' results by scope key: what is under way or done is handed to the next pass. */
   readonly kept = new Map<string, Kept>()
   /** Results of resolvers that were called before there was a run: (info, source, result). Keyed when there is one. */

@@ -26,8 +26,9 @@ export function resumeInfo(context: unknown): ResumeInfo | null {
  * Marks a context, and sets `context.durable` where that name is free. The answer is another object that inherits from
  * it where it cannot be extended.
  */
-export function markResumed(context: object, info: ResumeInfo): object {
-  const target: ResumedContext = Object.isExtensible(context) ? context : (Object.create(context) as object)
+export function markResumed(context: unknown, info: ResumeInfo): object {
+  const given = isObject(context) ? context : {}
+  const target: ResumedContext = Object.isExtensible(given) ? given : (Object.create(given) as object)
   const earlier = target[RESUME]
   const isFree = !('durable' in target) || (earlier !== undefined && target.durable === earlier)
   define(target, RESUME, info)

@@ -28,6 +28,8 @@ export interface AskOptions {
   readonly operationName?: string
   readonly headers?: Record<string, string>
   readonly signal?: AbortSignal
+  /** Envelop: in place of the context that its pipeline makes. */
+  readonly contextValue?: () => unknown
 }
 
 /** What every kind of server can be asked. */
@@ -109,7 +111,7 @@ function serveEnvelop(spec: AppSpec, durable: Durable): TestServer {
   ]
   const getEnveloped: any = envelop({ plugins })
   return {
-    async ask(query, { variables, operationName, headers } = {}) {
+    async ask(query, { variables, operationName, headers, contextValue } = {}) {
       const request = new Request('http://localhost/graphql', { method: 'POST', headers: headers ?? {}, body: query })
       const enveloped = getEnveloped({ request })
       const document = enveloped.parse(query)
@@ -120,7 +122,7 @@ function serveEnvelop(spec: AppSpec, durable: Durable): TestServer {
           : await enveloped.execute({
               schema: enveloped.schema,
               document,
-              contextValue: await enveloped.contextFactory(),
+              contextValue: contextValue ? contextValue() : await enveloped.contextFactory(),
               variableValues: variables,
               operationName,
             })

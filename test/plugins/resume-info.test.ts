@@ -19,8 +19,8 @@ const spec = (see: (context: any) => unknown): AppSpec => ({
   },
 })
 
-async function seen(app: App, how: 'hot' | 'cold'): Promise<{ runId: string; seen: any }> {
-  const runId = runIdOf(await app.ask('{ a }'))
+async function seen(app: App, how: 'hot' | 'cold', make?: () => any): Promise<{ runId: string; seen: any }> {
+  const runId = runIdOf(await app.ask('{ a }', make ? { contextValue: make } : {}))
   if (how === 'cold') await app.restart()
   await app.durable.send({ name: 'go' })
   const { result } = await app.ended(runId)
@@ -105,35 +105,70 @@ it('is null for what is no context, and has nothing of other properties', () => 
   }
 })
 
-it('is null again for the next operation of a client in the same context', async () => {
-  let shared: any
-  const found: unknown[] = []
-  const app = await createApp('Envelop', {
-    typeDefs: 'type Query { a: String b: String }',
-    resolvers: {
-      Query: {
-        a: async (_: unknown, __: unknown, { step }: any) => {
-          await step.waitForEvent('go', { event: 'go' })
-          return 'A'
+describe.each(['hot', 'cold'] as const)('in a context that %s', (how) => {
+  it.each<[string, () => any, string]>([
+    ['is frozen', () => Object.freeze({ x: 1 }), 'object'],
+    ['is not there', () => undefined, 'object'],
+    [
+      'has a getter',
+      () => ({
+        get durable() {
+          return 7
         },
-        b: (_: unknown, __: unknown, context: any) => {
-          found.push(resumeInfo(context), context.durable)
-          return 'B'
-        },
-      },
-    },
-    before: [
-      {
-        onExecute: ({ args }: any) => {
-          shared ??= args.contextValue
-          if (!resumeInfo(args.contextValue) || args.contextValue === shared) args.contextValue = shared
-        },
-      },
+      }),
+      'number',
     ],
+    [
+      'inherits a setter',
+      () =>
+        Object.create({
+          set durable(_: unknown) {
+            throw new Error('set')
+          },
+        }),
+      'undefined',
+    ],
+  ])('a resumed run has, one that %s: it is told to resolvers', async (_what, make, durable) => {
+    const typeOfDurable = (context: any): string => typeof context.durable
+    const app = await createApp(
+      'Envelop',
+      spec((context) => [resumeInfo(context)?.resuming ?? null, typeOfDurable(context)]),
+    )
+    const { seen: found } = await seen(app, how, make)
+    expect(found[1]).toEqual([true, how === 'hot' ? durable : 'object'])
   })
-  const runId = runIdOf(await app.ask('{ a }'))
+})
+
+it('tells each of two runs in one context of itself', async () => {
+  const shared = {}
+  const app = await createApp(
+    'Envelop',
+    spec((context) => resumeInfo(context)?.runId ?? null),
+  )
+  const ask = () => app.ask('{ a }', { contextValue: () => shared })
+  const runs = [runIdOf(await ask()), runIdOf(await ask())]
+  await app.durable.send({ name: 'go' })
+  for (const runId of runs) {
+    const { result } = await app.ended(runId)
+    expect(JSON.parse(String(result?.data?.['a']))[1]).toBe(runId)
+  }
+})
+
+it('is null again for the next operation of a client in the same context', async () => {
+  const shared: any = {}
+  const found: unknown[] = []
+  const { typeDefs, resolvers } = spec(() => 1)
+  const app = await createApp('Envelop', {
+    typeDefs: `${typeDefs} extend type Query { b: String }`,
+    resolvers: {
+      Query: { ...resolvers.Query, b: (_: unknown, __: unknown, context: any) => void found.push(resumeInfo(context)) },
+    },
+  })
+  const runId = runIdOf(await app.ask('{ a }', { contextValue: () => shared }))
   await app.durable.send({ name: 'go' })
   await app.ended(runId)
-  await app.ask('{ b }')
-  expect(found).toEqual([null, undefined])
+  expect(resumeInfo(shared)).toMatchObject({ runId })
+  await app.ask('{ b }', { contextValue: () => shared })
+  expect(found).toEqual([null])
+  expect(shared.durable).toBeUndefined()
 })
