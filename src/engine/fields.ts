@@ -100,13 +100,34 @@ export function wrapSchema(
 ): GraphQLSchema {
   // One wrapper serves every instance: which operation a resolver belongs to is found on the context.
   if (schema.extensions[WRAPPED_BY]) return schema
+  const assertOnly = createIdCheck()
   const wrapped = wrapResolvers(schema, (field, coordinate) => {
     const policy = policyOf(field, coordinate)
+    if (policy?.id !== undefined) assertOnly(policy.id, coordinate)
     if (policy && isNonNullType(field.type)) warnOfNonNull(coordinate)
     return policy
   })
   wrapped.extensions = { ...wrapped.extensions, [WRAPPED_BY]: instance }
   return wrapped
+}
+
+/**
+ * Two fields of one type with the same `@durable(id:)` would share the steps of one scope, and in a mutation the response
+ * of whichever finishes first. On different types they never stand at one place of a response.
+ */
+function createIdCheck(): (id: string, coordinate: string) => void {
+  const coordinates = new Map<string, string>()
+  return (id, coordinate) => {
+    const type = coordinate.slice(0, coordinate.indexOf('.'))
+    const key = fieldById(id)
+    const other = coordinates.get(`${type}.${key}`)
+    if (other !== undefined) {
+      throw new TypeError(
+        `Expected each @durable(id:) of ${type} once, since steps are named by it, but ${other} and ${coordinate} both have "${id}". Give one of them another id; runs under way look for the old one.`,
+      )
+    }
+    coordinates.set(`${type}.${key}`, coordinate)
+  }
 }
 
 function wrapResolvers(
