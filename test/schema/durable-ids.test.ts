@@ -7,7 +7,7 @@ import { memoryStore } from '../../src/memory.ts'
 
 const prepare = (schema: GraphQLSchema): GraphQLSchema => createDurable({ store: memoryStore() }).schema(schema)
 const sdl = (typeDefs: string): GraphQLSchema => makeExecutableSchema({ typeDefs: [durableTypeDefs, typeDefs] })
-const codeFirst = (a: object, b: object): GraphQLSchema =>
+const codeFirst = (a: Record<string, unknown>, b: Record<string, unknown>): GraphQLSchema =>
   new GraphQLSchema({
     query: new GraphQLObjectType({
       name: 'Query',
