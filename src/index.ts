@@ -17,6 +17,7 @@ export type {
   DurableOptions,
   EventInput,
   HotOptions,
+  Identity,
   LimitOptions,
   ListFilter,
   ReadOptions,

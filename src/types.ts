@@ -143,6 +143,9 @@ export interface ResumeInfo {
 
 export type DurableAction = 'read' | 'list' | 'cancel' | 'retry' | 'send'
 
+/** What tells an item of a list from the others. An object with a `toString` of its own will do as well. */
+export type Identity = string | number | bigint | Date | ArrayBuffer | ArrayBufferView | { toHexString(): string }
+
 export interface DurableOptions<Context = any, Captured = unknown> {
   /** Default `sqliteStore('durable.db')`. */
   readonly store?: Store
@@ -183,8 +186,12 @@ export interface DurableOptions<Context = any, Captured = unknown> {
   /** false: runs advance only when somebody asks for them. */
   readonly worker?: false | WorkerOptions
   readonly hot?: HotOptions
-  /** A list item's identity in step keys. Default: the source's `id`. */
-  readonly identify?: (source: unknown, info: GraphQLResolveInfo) => string | number | null | undefined
+  /**
+   * A list item's identity in step keys: a text, a number, a bigint, or an object that has a text of its own (a Date,
+   * bytes, an ObjectId). `1` and `'1'` are two. null: it has none, and is told apart by its place. Default: the source's
+   * `id`.
+   */
+  readonly identify?: (source: unknown, info: GraphQLResolveInfo) => Identity | null | undefined
   /** false: leaves the schema alone. `prefix` renames what is added. */
   readonly schema?: false | { readonly prefix?: string }
   /** Where results are served over plain HTTP. Default '/graphql/runs'; null: nowhere, and no Location. */

@@ -4,6 +4,8 @@
  * kept under its scope with an empty id, `checkout>`; no step can have that.
  */
 
+import { readableIdentity } from './identity.ts'
+
 /** Without the characters that mean something in a key. Everything else stays readable. */
 function escapeLabel(text: string): string {
   return escapeHalves(text.replace(/[%./>~:]/g, (character) => `%${character.charCodeAt(0).toString(16)}`))
@@ -21,7 +23,7 @@ function decodeLabel(label: string): string {
 }
 
 /**
- * The label of a list's item that is known by its identity; with its type, where the list may hold several: `[:User:7]`.
+ * The label of a list's item that is known by its identity (`identityText`); with its type, where the list may hold several: `[:User:7]`.
  */
 export function itemByIdentity(identity: string | number, occurrence: number, type: string | null = null): string {
   const name = `${type === null ? '' : `${type}:`}${escapeLabel(String(identity))}`
@@ -70,7 +72,8 @@ export function parseKey(key: string): ParsedKey {
 function readableLabel(label: string): string {
   if (label.startsWith('@')) return decodeLabel(label.slice(1))
   if (!label.startsWith('[')) return label
-  return decodeLabel(label.slice(1, -1).replace(/^:(\w+:)?/, ''))
+  const name = label.slice(1, -1)
+  return name.startsWith(':') ? readableIdentity(decodeLabel(name.replace(/^:(\w+:)?/, ''))) : name
 }
 
 /** Whether a scope is that of a field of an execution within a resolver. Labels have no other `/`. */

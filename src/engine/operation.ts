@@ -2,6 +2,7 @@ import { GraphQLError } from 'graphql'
 import type { ExecutionArgs, ExecutionResult } from 'graphql'
 import type { Timer } from '../core/clock.ts'
 import { DurableError, messageOf } from '../core/errors.ts'
+import { identityText, undistinguishedText } from '../core/identity.ts'
 import { isWithin } from '../core/keys.ts'
 import type { Conflict, Idempotency, NewRun, RunRecord } from '../store/store.ts'
 import type { ResumedRun } from '../types.ts'
@@ -24,7 +25,7 @@ import { PendingFields } from './pending-fields.ts'
 import { isFinal, refusalReason } from './refusal.ts'
 import type { PassOutcome } from './refusal.ts'
 import { encodeResult, statusOf } from './result.ts'
-import { captureRequest, idempotencyOf } from './run-input.ts'
+import { captureRequest, IDENTITIES, idempotencyOf } from './run-input.ts'
 import type { RunInput } from './run-input.ts'
 import type { Scope } from './scope.ts'
 import { UserFunctionError } from './user-functions.ts'
@@ -142,7 +143,8 @@ export class Operation implements ExecutionOwner {
     this.phase = args ? 'foreground' : 'background'
     this.startedAt = engine.clock.now()
     this.#version = engine.options.version
-    this.labels = new Labels(engine.options.identify)
+    const isOld = input !== null && input.identities !== IDENTITIES
+    this.labels = new Labels(engine.options.identities, isOld ? undistinguishedText : identityText)
   }
 
   /** The execution, if a tool has been called. */

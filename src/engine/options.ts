@@ -2,16 +2,9 @@ import { DEFAULT_BACKOFF, retryByDefault } from '../core/backoff.ts'
 import type { Backoff, RetryPolicy } from '../core/backoff.ts'
 import { toMs } from '../core/duration.ts'
 import type { BackoffOptions, ContextOptions, DurableOptions } from '../types.ts'
-import {
-  anObject,
-  anything,
-  asked,
-  assertFunctions,
-  aText,
-  checked,
-  createWarn,
-  guardedIdentify,
-} from './user-functions.ts'
+import { createIdentities } from './identities.ts'
+import type { Identities } from './labels.ts'
+import { anObject, anything, asked, assertFunctions, aText, checked, createWarn } from './user-functions.ts'
 import type { Warn } from './user-functions.ts'
 
 /** The options with every default filled in and every duration in milliseconds. */
@@ -33,7 +26,7 @@ export interface EngineOptions extends RetryPolicy {
   readonly hotRuns: number
   readonly hotTtlMs: number
   readonly path: string | null
-  readonly identify: NonNullable<DurableOptions['identify']>
+  readonly identities: Identities
   /** Throws a UserFunctionError where the user's function does, or answers what is no owner. */
   readonly owner: ((context: unknown) => string | null) | null
   /** As `owner`. */
@@ -77,7 +70,7 @@ export function resolveOptions(options: DurableOptions): EngineOptions {
     hotRuns: count(options.hot?.runs ?? 10_000, 'hot.runs'),
     hotTtlMs: toMs(options.hot?.ttl ?? '1m', 'hot.ttl'),
     path: options.path === undefined ? '/graphql/runs' : options.path,
-    identify: identify ? guardedIdentify(identify, warn) : identityOf,
+    identities: createIdentities(identify, warn),
     owner: owner ? (context) => asked('owner', () => owner(context), aText) ?? null : null,
     idempotencyKey: idempotencyKey
       ? (context) => asked('idempotencyKey', () => idempotencyKey(context), aText) ?? null
@@ -115,9 +108,4 @@ function count(value: number, what: string): number {
     throw new TypeError(`Expected ${what} to be a whole number from 0, but got ${String(value)}.`)
   }
   return value
-}
-
-function identityOf(source: unknown): string | number | null {
-  if (typeof source !== 'object' || source === null || !('id' in source)) return null
-  return typeof source.id === 'string' || typeof source.id === 'number' ? source.id : null
 }

@@ -15,7 +15,12 @@ export interface RunInput {
   readonly variables: Readonly<Record<string, unknown>>
   readonly headers: Readonly<Record<string, string>>
   readonly captured: unknown
+  /** How its keys name items of lists; absent from runs that were begun when texts and numbers were not told apart. */
+  readonly identities?: typeof IDENTITIES
 }
+
+/** As `identityText` names them. */
+export const IDENTITIES = 2
 
 export interface CapturedRequest {
   readonly input: RunInput
@@ -37,6 +42,7 @@ export function captureRequest(host: Host, options: EngineOptions, args: Executi
     variables: { ...args.variableValues },
     headers: host.headers(args.contextValue, context.headers ?? []),
     captured: context.capture?.(args.contextValue) ?? null,
+    identities: IDENTITIES,
   }
   const { operationName } = input
   if (operationName !== null) assertWithin(operationName, MAX_BYTES.operationName, 'the name of an operation')

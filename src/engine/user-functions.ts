@@ -2,7 +2,8 @@ import { types } from 'node:util'
 import { GraphQLError } from 'graphql'
 import { isGraphQLError } from '../core/codec.ts'
 import { DurableError, messageOf } from '../core/errors.ts'
-import type { DurableOptions } from '../types.ts'
+import { identityText } from '../core/identity.ts'
+import type { DurableOptions, Identity } from '../types.ts'
 
 /*
  * The one way in which functions of the users are called. What they may return is checked; what they throw, or return
@@ -94,10 +95,10 @@ export const anObject: Expected<object> = {
 
 export const anything: Expected<unknown> = { what: 'a value', is: (_answer): _answer is unknown => true }
 
-const anIdentity: Expected<string | number | bigint | null | undefined> = {
-  what: 'a text, a number or null',
-  is: (answer): answer is string | number | bigint | null | undefined =>
-    isText(answer) || typeof answer === 'bigint' || (typeof answer === 'number' && !Number.isNaN(answer)),
+const anIdentity: Expected<Identity | null | undefined> = {
+  what: 'a text, a number, a bigint, an object with a text of its own (a Date, bytes, an ObjectId) or null',
+  is: (answer): answer is Identity | null | undefined =>
+    isText(answer) || (typeof answer !== 'string' && identityText(answer) !== null),
 }
 
 function isText(answer: unknown): answer is string | null | undefined {
@@ -125,7 +126,7 @@ export function guardedIdentify(
   let told = false
   return (source, info) => {
     try {
-      return asked('identify', () => identify(source, info), anIdentity) as string | number | null | undefined
+      return asked('identify', () => identify(source, info), anIdentity)
     } catch (error) {
       const { parentType, fieldName } = info
       if (!told) {
