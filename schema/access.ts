@@ -1,6 +1,10 @@
 import { DurableError, messageOf } from '../src/core/errors.ts'
+import { show } from '../src/core/refusals.ts'
+import { isRunId } from '../src/core/run-id.ts'
 import { aBoolean, asked, askedAsync, aText, createWarn } from '../src/engine/user-functions.ts'
 import type { DurableAction, DurableOptions, ListFilter, RunSnapshot, Runs } from '../src/types.ts'
+
+export { isRunId }
 
 export type AccessOptions<Context> = Pick<DurableOptions<Context>, 'owner' | 'authorize' | 'onWarning'>
 
@@ -35,11 +39,6 @@ export interface Access<Context> {
   listScope(context: Context): Promise<Pick<ListFilter, 'owner'>>
   /** @throws DurableError DURABLE_FORBIDDEN */
   assertMaySend(context: Context): Promise<void>
-}
-
-/** Whether it may be a run's id at all. Anything else never reaches a store. */
-export function isRunId(id: string): boolean {
-  return /^run_[\w-]{1,64}$/.test(id)
 }
 
 export function createAccess<Context>(options: AccessOptions<Context>): Access<Context> {
@@ -93,7 +92,7 @@ export function createAccess<Context>(options: AccessOptions<Context>): Access<C
       const mayCancel =
         run !== null && (owner === undefined || isOwn(run, callerOf(context))) && (await allows('cancel', run, context))
       if (mayCancel) return run
-      throw new DurableError('DURABLE_FORBIDDEN', `There is no run ${JSON.stringify(id)} that you may cancel.`)
+      throw new DurableError('DURABLE_FORBIDDEN', `There is no run ${show(id)} that you may cancel.`)
     },
 
     async listScope(context) {

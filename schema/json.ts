@@ -1,5 +1,6 @@
 import { GraphQLError, Kind } from 'graphql'
 import type { ValueNode } from 'graphql'
+import { BAD_INPUT } from '../src/core/refusals.ts'
 
 /**
  * A value as JSON. What JSON has comes out as `JSON.stringify` would write it, `toJSON` included; of what JSON loses,
@@ -79,14 +80,16 @@ export function literalToJson(
     case Kind.VARIABLE:
       return variables?.[node.name.value] // absent ones are left out, and validation has no variables at all
     case Kind.ENUM:
-      throw new GraphQLError(`Expected JSON, but got the name ${node.value}. Write it as a text: "${node.value}".`, {
-        nodes: node,
-      })
+      throw badLiteral(`Expected JSON, but got the name ${node.value}. Write it as a text: "${node.value}".`, node)
   }
 }
 
 function finite(text: string, node: ValueNode): number {
   const value = Number(text)
   if (Number.isFinite(value)) return value
-  throw new GraphQLError(`Expected a number that JSON can hold, but got ${text}.`, { nodes: node })
+  throw badLiteral(`Expected a number that JSON can hold, but got ${text.slice(0, 60)}.`, node)
+}
+
+function badLiteral(message: string, nodes: ValueNode): GraphQLError {
+  return new GraphQLError(message, { nodes, extensions: BAD_INPUT })
 }

@@ -1,5 +1,5 @@
-import { GraphQLError } from 'graphql'
 import { toMs } from '../src/core/duration.ts'
+import { badInput } from '../src/core/refusals.ts'
 import type { CursorSeal } from '../src/engine/cursor-seal.ts'
 import { hasWaits, isSummary } from '../src/engine/snapshot.ts'
 import type { Durable, DurableOptions, ListFilter, RunSnapshot, RunStatus, StepSnapshot } from '../src/types.ts'
@@ -162,15 +162,11 @@ export function createResolvers({ durable, options, cursorOf, cursorSeal }: Reso
 
 function atLeast(minimum: number, value: number, what: string): number {
   if (value >= minimum) return value
-  throw new GraphQLError(`Expected ${what} to be ${minimum} or more, but got ${value}.`, {
-    extensions: { code: 'BAD_USER_INPUT' },
-  })
+  throw badInput(`Expected ${what} to be ${minimum} or more, but got ${value}.`)
 }
 
 function refuseCursor(): never {
-  throw new GraphQLError('Expected durableRuns(after:) to be the endCursor of another page, but got something else.', {
-    extensions: { code: 'BAD_USER_INPUT' },
-  })
+  throw badInput('Expected durableRuns(after:) to be the endCursor of another page, but got something else.')
 }
 
 function isGiven<T>(value: T | null | undefined): value is T {

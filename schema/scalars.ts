@@ -1,4 +1,5 @@
-import { GraphQLError, GraphQLScalarType, Kind } from 'graphql'
+import { GraphQLScalarType, Kind } from 'graphql'
+import { badInput, show } from '../src/core/refusals.ts'
 import { literalToJson, toJson } from './json.ts'
 import type { Names } from './names.ts'
 
@@ -29,8 +30,12 @@ function createDateTime(name: string): GraphQLScalarType {
   })
 }
 
+/** RFC 3339. Date.parse makes something of `'1'` as well. */
+const INSTANT = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/
+
 function toDate(value: unknown, name: string): Date {
-  const date = value instanceof Date ? value : new Date(typeof value === 'string' ? value : Number.NaN)
+  const isInstant = value instanceof Date || (typeof value === 'string' && INSTANT.test(value))
+  const date = new Date(isInstant ? value : Number.NaN)
   if (!Number.isNaN(date.getTime())) return date
-  throw new GraphQLError(`Expected ${name} to be an instant such as "2026-11-25T09:00:00.000Z".`)
+  throw badInput(`Expected ${name} to be an instant such as "2026-11-25T09:00:00.000Z", but got ${show(value)}.`)
 }

@@ -1,5 +1,5 @@
 import { DurableError, messageOf } from './errors.ts'
-import { MAX_JSON_DEPTH } from './limits.ts'
+import { MAX_INPUT_DEPTH, MAX_JSON_DEPTH } from './limits.ts'
 import { tooLarge } from './refusals.ts'
 
 /*
@@ -96,4 +96,27 @@ function notJson(what: string, problem: string, path: readonly (string | number)
 function assertSize(bytes: number, what: string, { maxBytes, name }: JsonBound): void {
   if (bytes <= maxBytes) return
   throw tooLarge(`Expected ${what} to have at most ${name} (${maxBytes} bytes), but it has ${bytes} or more.`)
+}
+
+/**
+ * Of what is kept whole and read again, where the stack may be deeper than it is now. Shared objects are looked at once.
+ *
+ * @throws DurableError DURABLE_NOT_SERIALIZABLE
+ */
+export function assertDepth(value: unknown, what: string): void {
+  const seen = new Set<object>()
+  let level = new Set([value].filter(isObject))
+  for (let depth = 0; level.size > 0; depth++) {
+    if (depth > MAX_INPUT_DEPTH) throw notJson(what, `more than ${MAX_INPUT_DEPTH} levels`)
+    const next = new Set<object>()
+    for (const object of level) {
+      seen.add(object)
+      for (const each of Object.values(object)) if (isObject(each) && !seen.has(each)) next.add(each)
+    }
+    level = next
+  }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
 }

@@ -29,6 +29,9 @@ export const MAX_BYTES = {
 /** Of an event's data, and of `match`. Whatever walks through JSON does it by recursion, and a stack has an end. */
 export const MAX_JSON_DEPTH = 100
 
+/** Of the variables of an operation that becomes a run. */
+export const MAX_INPUT_DEPTH = 500
+
 /** What a character that no store can hold as it is (NUL, half of a surrogate pair) takes more, once it is escaped. */
 const ESCAPE_BYTES = 4
 const ESCAPED = /[\0\u001a]|\p{Surrogate}/gu // oxlint-disable-line no-control-regex -- those are what it is about

@@ -10,9 +10,11 @@ export class Refusal extends TypeError {
   override readonly name = 'TypeError'
 }
 
+export const BAD_INPUT = { code: 'BAD_USER_INPUT' } as const
+
 /** Input that a client may have chosen: not masked, and not worth another attempt. */
 export function badInput(message: string): GraphQLError {
-  return new GraphQLError(message, { extensions: { code: 'BAD_USER_INPUT' } })
+  return new GraphQLError(message, { extensions: BAD_INPUT })
 }
 
 /** Runs what reads input. @throws GraphQLError BAD_USER_INPUT in place of a Refusal */

@@ -2,6 +2,7 @@ import { GraphQLError, Source } from 'graphql'
 import type { ExecutionResult } from 'graphql'
 import { decode } from '../core/codec.ts'
 import { DurableError } from '../core/errors.ts'
+import { bytesOf, fits, MAX_BYTES } from '../core/limits.ts'
 import type { Conflict } from '../store/store.ts'
 import type { Engine } from './engine.ts'
 import { formerFingerprintOf } from './fingerprint.ts'
@@ -14,8 +15,6 @@ import { toSnapshot, toSummary } from './snapshot.ts'
 import { UserFunctionError } from './user-functions.ts'
 
 const HEADERS = ['idempotency-key'] as const
-/** What the IETF draft's header may hold at most here. */
-const MAX_KEY_LENGTH = 255
 
 /**
  * The key out of an `Idempotency-Key` header (draft-ietf-httpapi-idempotency-key-header): a structured field's string,
@@ -26,11 +25,21 @@ const MAX_KEY_LENGTH = 255
 function parseIdempotencyKey(header: string): string {
   const quoted = /^\s*"((?:[^"\\]|\\["\\])*)"\s*$/.exec(header)
   const key = quoted ? (quoted[1] ?? '').replace(/\\(["\\])/g, '$1') : header.trim()
-  if (key !== '' && key.length <= MAX_KEY_LENGTH && /^[\x20-\x7e]*$/.test(key)) return key
-  throw new GraphQLError(
-    `Expected Idempotency-Key to be a text of 1 to ${MAX_KEY_LENGTH} printable characters, but got ${key.length}.`,
+  if (key !== '' && key.length <= MAX_BYTES.idempotencyKey && /^[\x20-\x7e]*$/.test(key)) return key
+  throw badKey(`${key.length}`)
+}
+
+function badKey(got: string): GraphQLError {
+  return new GraphQLError(
+    `Expected Idempotency-Key to be a text of 1 to ${MAX_BYTES.idempotencyKey} printable characters, but got ${got}.`,
     { extensions: { code: 'BAD_USER_INPUT', http: { status: 400 } } },
   )
+}
+
+/** What the option gives, often out of the request. @throws GraphQLError BAD_USER_INPUT, HTTP 400 */
+function withinLimit(key: string | null): string | null {
+  if (key === null || fits(key, MAX_BYTES.idempotencyKey)) return key
+  throw badKey(`${bytesOf(key)} bytes`)
 }
 
 /**
@@ -43,7 +52,7 @@ export function idempotencyKeyOf({ engine, host, context, args, isInner }: Opera
   const { idempotencyKey, warn } = engine.options
   if (idempotencyKey) {
     try {
-      return mayBeKeyed(args) ? idempotencyKey(context) : null
+      return mayBeKeyed(args) ? withinLimit(idempotencyKey(context)) : null
     } catch (error) {
       if (!(error instanceof UserFunctionError)) throw error
       warn('An operation was refused, since its idempotency key could not be told.', {

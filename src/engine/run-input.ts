@@ -1,6 +1,7 @@
 import type { ExecutionArgs } from 'graphql'
 import { encode } from '../core/codec.ts'
 import { MAX_BYTES } from '../core/limits.ts'
+import { assertDepth } from '../core/json.ts'
 import { assertWithin, tooLarge } from '../core/refusals.ts'
 import type { Idempotency } from '../store/store.ts'
 import { onlyOperationName, sourceOf } from './documents.ts'
@@ -54,6 +55,7 @@ export function captureRequest(host: Host, options: EngineOptions, args: Executi
       CONTENT_TOO_LARGE,
     )
   }
+  assertDepth(input.variables, 'variables')
   return { input, encoded, owner: ownerOf(options, args.contextValue) }
 }
 

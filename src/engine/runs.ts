@@ -1,17 +1,19 @@
 import { DurableError } from '../core/errors.ts'
 import { toMs } from '../core/duration.ts'
-import type { ListQuery, RunRecord, RunStatus as StoredStatus } from '../store/store.ts'
-import type { ListFilter, ReadOptions, Runs, RunSnapshot } from '../types.ts'
+import { MAX_BYTES } from '../core/limits.ts'
+import { assertWithin, readInput, Refusal, show } from '../core/refusals.ts'
+import { isRunId } from '../core/run-id.ts'
+import type { RunRecord } from '../store/store.ts'
+import type { ReadOptions, Runs, RunSnapshot } from '../types.ts'
 import type { Engine } from './engine.ts'
+import { encodeCursor, toQuery } from './list-query.ts'
 import { encodeResult } from './result.ts'
 import { toSnapshot, toSummary } from './snapshot.ts'
-
-const DEFAULT_PAGE = 20
-const MAX_PAGE = 100
 
 /** `durable.runs` */
 export function createRuns(engine: Engine): Runs {
   const get = async (id: string, { summary = false, waits = false }: ReadOptions = {}): Promise<RunSnapshot | null> => {
+    if (!isRunId(id)) return null
     if (summary) {
       const view = await (waits ? engine.reads.view(id) : engine.reads.row(id))
       return view && toSummary(view, waits)
@@ -40,7 +42,8 @@ export function createRuns(engine: Engine): Runs {
     },
 
     async wait(id, { timeout, signal, summary = false, waits = false } = {}) {
-      const timeoutMs = timeout === undefined ? Infinity : toMs(timeout, 'timeout')
+      const timeoutMs = timeout === undefined ? Infinity : readInput(() => toMs(timeout, 'timeout'))
+      if (!isRunId(id)) return null
       return engine.waiters.until(id, { timeoutMs, signal }, (seen) => {
         if (seen === null) return null
         return seen === 'open' || !summary ? get(id, { summary, waits }) : toSummary(seen, true)
@@ -48,28 +51,16 @@ export function createRuns(engine: Engine): Runs {
     },
 
     async cancel(id, reason) {
+      assertReason(reason)
       const message = reason ? `The operation was cancelled: ${reason}` : 'The operation was cancelled.'
       const error = new DurableError('DURABLE_RUN_CANCELLED', message, { extensions: { runId: id } })
-      const found = await engine.cancel(id, reason, encodeResult({ data: null, errors: [error] }))
+      const found = isRunId(id) && (await engine.cancel(id, reason, encodeResult({ data: null, errors: [error] })))
       const run = found ? await get(id) : null
       if (run) return run
-      throw new DurableError('DURABLE_FORBIDDEN', `There is no run ${JSON.stringify(id)}.`)
+      throw new DurableError('DURABLE_FORBIDDEN', `There is no run ${show(id)}.`)
     },
 
-    delete: (id) => engine.store.call((session) => session.delete(id)),
-  }
-}
-
-function toQuery({ first = DEFAULT_PAGE, after, status, operationName, owner }: ListFilter): ListQuery {
-  if (!Number.isInteger(first) || first < 1) {
-    throw new TypeError(`Expected first to be a whole number from 1, but got ${String(first)}.`)
-  }
-  return {
-    first: Math.min(first, MAX_PAGE),
-    ...(after !== undefined && { after: decodeCursor(after) }),
-    ...(status !== undefined && { status: status.toLowerCase() as StoredStatus }), // the two unions differ in case only
-    ...(operationName !== undefined && { operationName }),
-    ...(owner !== undefined && { owner }),
+    delete: async (id) => isRunId(id) && engine.store.call((session) => session.delete(id)),
   }
 }
 
@@ -77,17 +68,11 @@ function summaryOf(run: RunRecord): RunSnapshot {
   return toSummary({ at: run.updatedAt, run, waits: [], journal: null, result: null, input: null }, false)
 }
 
-/** The place after a run, as `endCursor` names it. */
-export function cursorOf(run: Pick<RunSnapshot, 'createdAt' | 'id'>): string {
-  return encodeCursor({ createdAt: run.createdAt.getTime(), id: run.id })
-}
-
-function encodeCursor({ createdAt, id }: Pick<RunRecord, 'createdAt' | 'id'>): string {
-  return Buffer.from(`${createdAt} ${id}`).toString('base64url')
-}
-
-function decodeCursor(cursor: string): { createdAt: number; id: string } {
-  const [createdAt = '', id] = Buffer.from(cursor, 'base64url').toString().split(' ')
-  if (id !== undefined && /^\d+$/.test(createdAt)) return { createdAt: Number(createdAt), id }
-  throw new TypeError(`Expected after to be the endCursor of another page, but got ${JSON.stringify(cursor)}.`)
+function assertReason(reason: unknown): void {
+  if (reason === undefined) return
+  const text = readInput(() => {
+    if (typeof reason === 'string') return reason
+    throw new Refusal(`Expected reason to be a text, but got ${show(reason)}.`)
+  })
+  assertWithin(text, MAX_BYTES.reason, 'the reason of a cancellation')
 }

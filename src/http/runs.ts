@@ -1,5 +1,7 @@
-import { createAccess, isRunId } from '../../schema/access.ts'
+import { createAccess } from '../../schema/access.ts'
 import { DurableError, messageOf } from '../core/errors.ts'
+import { show } from '../core/refusals.ts'
+import { isRunId } from '../core/run-id.ts'
 import type { Engine } from '../engine/engine.ts'
 import { formatWait } from '../engine/deferred.ts'
 import { decodeResult } from '../engine/result.ts'
@@ -46,7 +48,10 @@ async function answer(
     return problem(405, 'Expected GET.', { allow: 'GET, HEAD' })
   }
   const waitMs = waitIn(url)
-  if (waitMs === null) return problem(400, 'Expected wait to be a number of seconds from 0.')
+  if (waitMs === null) {
+    const message = `Expected wait to be a number of seconds from 0, but got ${show(url.searchParams.get('wait'))}.`
+    return problem(400, message, {}, { code: 'BAD_USER_INPUT' })
+  }
   if (!isRunId(id)) return problem(404, 'There is no such run.')
   const access = createAccess(options)
   const visible = await access.findRun(runs, id, context)
@@ -80,8 +85,7 @@ function decodeId(id: string): string {
 function waitIn(url: URL): number | null {
   const wait = url.searchParams.get('wait')
   if (wait === null) return 0
-  const seconds = Number(wait)
-  return wait.trim() !== '' && Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : null
+  return /^\d{1,12}(\.\d+)?$/.test(wait) ? Number(wait) * 1000 : null
 }
 
 function finished({ result, http }: StoredResult): Response {
