@@ -102,7 +102,7 @@ export function createResolvers({ durable, options, cursorOf, cursorSeal }: Reso
         // takes tells nothing to those who may not see it.
         const signal = signalOf(context)
         const timeout = Math.min(seconds * 1000, maxHoldMs)
-        const later = await durable.runs.wait(id, { timeout, ...(signal && { signal }), summary: true })
+        const later = await durable.runs.wait(id, { timeout, ...(signal && { signal }), summary: true, waits: true })
         return later !== null && (await access.canRead(later, context)) ? later : null
       },
 

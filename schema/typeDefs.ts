@@ -60,7 +60,10 @@ enum DurableRunStatus {
 
 "Something that a run waits for."
 type DurableWait @cacheControl(maxAge: 0, scope: PRIVATE) {
+  "Items of lists by their identity."
   path: [String!]!
+  "The same as in errors { path }: items of lists by their index; null where it is not known."
+  responsePath: [DurableJSON!]
   step: String!
   kind: DurableWaitKind!
   "The event's name, where it is an event."

@@ -35,7 +35,13 @@ export interface RunSnapshot {
 }
 
 export interface WaitSnapshot {
+  /** Items of lists by their identity, so that it stays the same when a list comes back in another order. */
   readonly path: readonly string[]
+  /**
+   * The same field as in `errors[].path` of the response: items of lists by their index. Null where this process does
+   * not know it: the run is another's, and an item on the way has an identity.
+   */
+  readonly responsePath: readonly (string | number)[] | null
   readonly step: string
   readonly kind: WaitKind
   readonly event: string | null

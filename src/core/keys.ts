@@ -69,6 +69,16 @@ export function parseKey(key: string): ParsedKey {
   }
 }
 
+/**
+ * The key's field as `errors[].path` of the response names it, as far as the key tells: an item that is known by its
+ * identity has an index that only the list knows, and a field within a resolver's own execution is in no response.
+ */
+export function responsePathOf(key: string): readonly (string | number)[] | null {
+  const labels = key.slice(0, key.indexOf('>')).split('.')
+  if (labels.some((label) => label.startsWith('[:') || label.startsWith('@') || isNested(label))) return null
+  return labels.map((label) => (label.startsWith('[') ? Number(label.slice(1, -1)) : label))
+}
+
 function readableLabel(label: string): string {
   if (label.startsWith('@')) return decodeLabel(label.slice(1))
   if (!label.startsWith('[')) return label

@@ -38,8 +38,15 @@ export function deferredResult(operation: Operation, result: ExecutionResult): E
 }
 
 /** A wait as clients see it, without what does not apply to its kind. */
-export function formatWait({ path, step, kind, event, until }: WaitSnapshot): Record<string, unknown> {
-  return { path, step, kind, ...(event !== null && { event }), ...(until !== null && { until: until.toISOString() }) }
+export function formatWait({ path, responsePath, step, kind, event, until }: WaitSnapshot): Record<string, unknown> {
+  return {
+    path,
+    responsePath,
+    step,
+    kind,
+    ...(event !== null && { event }),
+    ...(until !== null && { until: until.toISOString() }),
+  }
 }
 
 const MIN_RETRY_AFTER_MS = 1000

@@ -16,7 +16,7 @@ export function createRuns(engine: Engine): Runs {
     if (!isRunId(id)) return null
     if (summary) {
       const view = await (waits ? engine.reads.view(id) : engine.reads.row(id))
-      return view && toSummary(view, waits)
+      return view && toSummary(view, waits, engine.find(id)?.run ?? null)
     }
     const view = await engine.store.call((session) => session.read(id, { journal: true, result: true }))
     return view && toSnapshot(view, engine.find(id)?.run ?? null, engine.hosts.get(view.run.server))

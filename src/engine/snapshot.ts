@@ -1,6 +1,6 @@
 import { GraphQLError } from 'graphql'
 import { decode, isForClients } from '../core/codec.ts'
-import { parseKey } from '../core/keys.ts'
+import { parseKey, responsePathOf } from '../core/keys.ts'
 import { isEnded } from '../store/store.ts'
 import type { OutcomeRecord, RunView, WaitRecord } from '../store/store.ts'
 import { publicStatus } from '../types.ts'
@@ -25,10 +25,10 @@ export function hasWaits(run: RunSnapshot): boolean {
 }
 
 /** A run without steps and result, and `withWaits` or not. Whoever shares a view shares its summary. */
-export function toSummary(view: RunView, withWaits: boolean): RunSnapshot {
+export function toSummary(view: RunView, withWaits: boolean, execution: Execution | null = null): RunSnapshot {
   const known = summaryOf.get(view)
   if (known) return known
-  const summary = { ...toSnapshot({ ...view, journal: null, result: null }, null, null), steps: [] }
+  const summary = { ...toSnapshot({ ...view, journal: null, result: null }, execution, null), steps: [] }
   summaries.set(summary, withWaits)
   summaryOf.set(view, summary)
   return summary
@@ -41,7 +41,7 @@ export function toSummary(view: RunView, withWaits: boolean): RunSnapshot {
 export function toSnapshot(view: RunView, execution: Execution | null, host: Pick<Host, 'mask'> | null): RunSnapshot {
   const { run, at } = view
   const ended = isEnded(run.status)
-  const waits = ended ? [] : view.waits.filter((wait) => !isOver(wait, at)).map(waitSnapshot)
+  const waits = ended ? [] : view.waits.filter((wait) => !isOver(wait, at)).map((wait) => waitSnapshot(wait, execution))
   return {
     id: run.id,
     status: publicStatus(run.status),
@@ -69,9 +69,10 @@ function isOver(wait: WaitRecord, at: number): boolean {
   return wait.kind === 'RETRY' && wait.until !== null && wait.until <= at
 }
 
-function waitSnapshot(wait: WaitRecord): WaitSnapshot {
+function waitSnapshot(wait: WaitRecord, execution: Execution | null): WaitSnapshot {
   return {
     ...parseKey(wait.key),
+    responsePath: execution?.waits.responsePathOf(wait.key) ?? responsePathOf(wait.key),
     kind: wait.kind,
     event: wait.event,
     since: new Date(wait.since),

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Timer } from '../core/clock.ts'
-import { parseKey } from '../core/keys.ts'
+import { isNested, parseKey } from '../core/keys.ts'
 import type { EventQuery, EventRecord, NewWait, WaitKind, WaitRecord } from '../store/store.ts'
 import type { WaitSnapshot } from '../types.ts'
 import type { Execution } from './execution.ts'
@@ -220,10 +220,17 @@ export class Waits {
     this.#afterScan = []
   }
 
+  /** Where the field of a wait stands in the response; undefined where the code has not come to it in this life. */
+  responsePathOf(key: string): readonly (string | number)[] | undefined {
+    const scope = this.#open.get(key)?.spec.scope
+    return scope && !isNested(scope.key) ? scope.path : undefined
+  }
+
   snapshots(): WaitSnapshot[] {
     const committed = [...this.#open.values()].filter((wait) => wait.registered)
     return committed.map(({ spec, since, until }) => ({
       ...parseKey(spec.key),
+      responsePath: isNested(spec.scope.key) ? null : spec.scope.path,
       kind: spec.kind,
       event: spec.event,
       since: new Date(since),

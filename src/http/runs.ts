@@ -57,12 +57,11 @@ async function answer(
   const visible = await access.findRun(runs, id, context)
   if (!visible) return problem(404, 'There is no such run.')
   const timeout = Math.min(waitMs, engine.options.maxHoldMs)
-  const run = visible.endedAt ? visible : await runs.wait(id, { timeout, signal: request.signal, summary: true })
+  const run = visible.endedAt
+    ? visible
+    : await runs.wait(id, { timeout, signal: request.signal, summary: true, waits: true })
   if (!run || !(await access.canRead(run, context))) return problem(404, 'There is no such run.')
-  if (!run.endedAt) {
-    const open = await runs.get(id, { summary: true, waits: true })
-    return pending(open && !open.endedAt ? open : run)
-  }
+  if (!run.endedAt) return pending(run)
   const stored = await engine.reads.result(id, run)
   return stored === null ? problem(404, 'There is no such run.') : finished(decodeResult(stored))
 }

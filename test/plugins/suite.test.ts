@@ -67,7 +67,9 @@ describe.each(STACKS)('a server with $server over $store', (stack) => {
         durable: {
           status: 'SUSPENDED',
           retryAfterMs: 1000,
-          waitingOn: [{ path: ['checkout'], step: 'approval', kind: 'EVENT', event: 'approved' }],
+          waitingOn: [
+            { path: ['checkout'], responsePath: ['checkout'], step: 'approval', kind: 'EVENT', event: 'approved' },
+          ],
         },
       },
     })

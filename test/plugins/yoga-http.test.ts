@@ -66,7 +66,7 @@ describe.each(YOGA_STACKS)('over $store, the deferred payload', (stack) => {
           durable: {
             status: 'SUSPENDED',
             retryAfterMs: 1000,
-            waitingOn: [{ path: ['a'], step: 'go', kind: 'EVENT', event: 'go' }],
+            waitingOn: [{ path: ['a'], responsePath: ['a'], step: 'go', kind: 'EVENT', event: 'go' }],
           },
         },
       })
@@ -81,7 +81,9 @@ describe.each(YOGA_STACKS)('over $store, the deferred payload', (stack) => {
     expect(body.extensions?.['durable']).toEqual({
       status: 'SUSPENDED',
       retryAfterMs: 60_000,
-      waitingOn: [{ path: ['nap'], step: 'nap', kind: 'SLEEP', until: '2026-01-01T00:01:30.000Z' }],
+      waitingOn: [
+        { path: ['nap'], responsePath: ['nap'], step: 'nap', kind: 'SLEEP', until: '2026-01-01T00:01:30.000Z' },
+      ],
     })
   })
 

@@ -178,6 +178,7 @@ it('adds exactly what is documented', () => {
       event: String
       kind: DurableWaitKind!
       path: [String!]!
+      responsePath: [DurableJSON!]
       since: DurableDateTime!
       step: String!
       until: DurableDateTime

@@ -13,7 +13,15 @@ describe('durableRun', () => {
     const run = aRun('a', {
       version: 'v1',
       waitingOn: [
-        { path: ['checkout'], step: 'approval', kind: 'EVENT', event: 'order/approved', since: START, until: null },
+        {
+          path: ['orders', '7', 'checkout'],
+          responsePath: ['orders', 0, 'checkout'],
+          step: 'approval',
+          kind: 'EVENT',
+          event: 'order/approved',
+          since: START,
+          until: null,
+        },
       ],
       steps: [
         {
@@ -48,7 +56,7 @@ describe('durableRun', () => {
       {},
       `{ durableRun(id: "${run.id}") {
         id status operationName version data errors result retryAfterMs createdAt updatedAt endedAt
-        waitingOn { path step kind event since until }
+        waitingOn { path responsePath step kind event since until }
         steps { id path step kind status attempts output error startedAt endedAt }
       } }`,
     )
@@ -105,7 +113,7 @@ describe('durableRun', () => {
     await ask(schema, durable, { maxHold: '1m' }, `{ durableRun(id: "${run.id}"${argument}) { id } }`)
     expect(durable.calls).toEqual([
       ['get', run.id],
-      ['wait', run.id, { timeout, summary: true }],
+      ['wait', run.id, { timeout, summary: true, waits: true }],
     ])
   })
 
@@ -127,7 +135,11 @@ describe('durableRun', () => {
     const durable = stubDurable([run])
     const request = new Request('http://localhost')
     await ask(schema, durable, {}, `{ durableRun(id: "${run.id}", wait: 1) { id } }`, { context: { request } })
-    expect(durable.calls[1]).toEqual(['wait', run.id, { timeout: 1000, signal: request.signal, summary: true }])
+    expect(durable.calls[1]).toEqual([
+      'wait',
+      run.id,
+      { timeout: 1000, signal: request.signal, summary: true, waits: true },
+    ])
   })
 
   it.each([runId('f'), runId('b'), 'nonsense'])('is null for %s, without waiting', async (id) => {
