@@ -4,6 +4,7 @@ import { DurableError, ERROR_CODES, NonRetriableError, RetryAfterError, StepErro
 import type { DurableErrorCode } from './errors.ts'
 import { placesAt } from './locations.ts'
 import type { Location } from './locations.ts'
+import { keptInit } from './response-init.ts'
 
 /*
  * What is kept of something that was thrown, and what comes back of it. Of an Error: name, message, scalar properties of
@@ -161,7 +162,7 @@ export function errorData(
       originalError: inner(original) ?? new Inner(new Error('An error that is not kept.'), MAX_DEPTH, left),
     }),
     ...located,
-    ...(typeof given === 'object' && given !== null && { extensions: extensions(given) }),
+    ...(typeof given === 'object' && given !== null && { extensions: extensions(withKeptHttp(given)) }),
     ...(props && { props }),
   }
 }
@@ -218,6 +219,15 @@ function placesOf(error: Error): Pick<ErrorData, 'path' | 'locations'> {
       })),
     }),
   }
+}
+
+/** What an error says of its response is kept as that of a stored response is: a cookie in it is nobody else's. */
+function withKeptHttp(extensions: object): object {
+  const http = read(extensions, 'http')
+  if (typeof http !== 'object' || http === null) return extensions
+  const kept = keptInit(http)
+  const spec = read(http, 'spec')
+  return { ...extensions, http: { ...kept, ...(typeof spec === 'boolean' && { spec }) } }
 }
 
 const BUILT_IN = { Error, TypeError, RangeError, SyntaxError, ReferenceError, EvalError, URIError }

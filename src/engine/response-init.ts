@@ -1,83 +1,22 @@
 import type { ExecutionResult } from 'graphql'
-
-/** Status and headers that belong to a response, kept beside the result and not in it. */
-export interface ResponseInit {
-  readonly status?: number
-  readonly headers?: Readonly<Record<string, string>>
-}
-
-/**
- * Headers that a stored response keeps. It goes to whoever may read the run, now and later, so these are the ones that
- * say something of the response and nothing of whom it was first made for: no cookies, no credentials, no challenges, no
- * caching, and nothing that a name alone does not tell the meaning of.
- */
-const KEPT_HEADERS = new Set(['content-language', 'deprecation', 'sunset', 'warning'])
+import { headersIn, initOf, isPossibleStatus } from '../core/response-init.ts'
+import type { ResponseInit } from '../core/response-init.ts'
 
 /** What the response and its errors say in `extensions.http`: as in Yoga, the last header and the highest status win. */
 export function responseInitOf(result: ExecutionResult): ResponseInit | null {
   const all = [result, ...(result.errors ?? [])].map((each) => each?.extensions?.['http']).filter(isObject)
   // `spec`: a status for clients that ask for `application/graphql-response+json`. Stored responses are JSON.
   const statuses = all.map(({ status, spec }) => (spec ? undefined : status)).filter(isPossibleStatus)
-  const headers = Object.fromEntries(all.flatMap((http) => headersIn(http['headers'])))
+  const headers = Object.fromEntries(all.flatMap((http) => headersIn(http.headers)))
   return initOf(statuses.length === 0 ? undefined : Math.max(...statuses), headers)
 }
 
-/** Of a response's status and headers, what may be kept. Also for what an earlier version of this has kept. */
-export function keptInit(given: unknown): ResponseInit | null {
-  if (!isObject(given)) return null
-  const headers = headersIn(given['headers']).filter(([name]) => KEPT_HEADERS.has(name))
-  const { status } = given
-  // 202 says "not yet" to whoever follows a run, who would never stop asking.
-  const isKept = isPossibleStatus(status) && status !== 202
-  return initOf(isKept ? status : undefined, Object.fromEntries(headers))
+interface Http {
+  readonly status?: unknown
+  readonly headers?: unknown
+  readonly spec?: unknown
 }
 
-function initOf(status: number | undefined, headers: Record<string, string>): ResponseInit | null {
-  const hasHeaders = Object.keys(headers).length > 0
-  if (status === undefined && !hasHeaders) return null
-  return { ...(status !== undefined && { status }), ...(hasHeaders && { headers }) }
-}
-
-/** Those that have no body, and so cannot be the status of a result. */
-const BODILESS = new Set([204, 205, 304])
-
-function isPossibleStatus(status: unknown): status is number {
-  return (
-    Number.isInteger(status) &&
-    (status as number) >= 200 &&
-    (status as number) <= 599 &&
-    !BODILESS.has(status as number)
-  )
-}
-
-/** By their names in lower case, without those that no response can have. */
-function headersIn(given: unknown): [string, string][] {
-  return entriesIn(given).flatMap((entry) => {
-    if (!Array.isArray(entry)) return []
-    const [name, value]: unknown[] = entry
-    const text = Array.isArray(value) ? value.join(', ') : typeof value === 'number' ? String(value) : value
-    return typeof name === 'string' && typeof text === 'string' ? possible(name, text) : []
-  })
-}
-
-/** Of a plain object, of `Headers`, of a Map, or of pairs. */
-function entriesIn(given: unknown): unknown[] {
-  if (!isObject(given)) return []
-  try {
-    return Symbol.iterator in given ? [...(given as Iterable<unknown>)] : Object.entries(given)
-  } catch {
-    return []
-  }
-}
-
-function possible(name: string, value: string): [string, string][] {
-  try {
-    return [...new Headers([[name, value]])]
-  } catch {
-    return []
-  }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
+function isObject(value: unknown): value is Http {
   return typeof value === 'object' && value !== null
 }

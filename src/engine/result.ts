@@ -1,7 +1,8 @@
 import type { ExecutionResult, FormattedExecutionResult } from 'graphql'
 import { isGraphQLError } from '../core/codec.ts'
-import { keptInit, responseInitOf } from './response-init.ts'
-import type { ResponseInit } from './response-init.ts'
+import { keptInit } from '../core/response-init.ts'
+import type { ResponseInit } from '../core/response-init.ts'
+import { responseInitOf } from './response-init.ts'
 import type { EndStatus } from '../store/store.ts'
 
 export interface StoredResult {

@@ -116,6 +116,14 @@ describe('what decides about an error', () => {
     })
   })
 
+  it('keeps the status of its response', () => {
+    const http = { status: 418, spec: true, headers: { 'Content-Language': 'de', 'Set-Cookie': 'a=b' } }
+    expect(kept(new GraphQLError('x', { extensions: { code: 'X', http } })).extensions).toEqual({
+      code: 'X',
+      http: { status: 418, spec: true, headers: { 'content-language': 'de' } },
+    })
+  })
+
   it('keeps whether a DurableError can be tried again', () => {
     expect(kept(new DurableError('DURABLE_TOO_LARGE', 'x', { retryable: true })).retryable).toBe(true)
     expect(kept(new DurableError('DURABLE_TOO_LARGE', 'x')).retryable).toBe(false)
@@ -142,6 +150,10 @@ describe('of what is thrown', () => {
     ['what a StepError wraps', new StepError('s', 1, { request })],
     ['the cause of a GraphQLError', new GraphQLError('x', { originalError: new Error('y', { cause: { request } }) })],
     ['an error in extensions', new GraphQLError('x', { extensions: { e: new Error('y', { cause: { request } }) } })],
+    [
+      'a cookie for its client',
+      new GraphQLError('x', { extensions: { http: { status: 401, headers: { 'Set-Cookie': 'a=tok-en-123' } } } }),
+    ],
     ['properties that are objects', Object.assign(new Error('x'), { config: request, headers: request.headers })],
     [
       'properties that are credentials',
