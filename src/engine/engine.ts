@@ -14,7 +14,7 @@ import { HotCache } from './hot.ts'
 import type { Operation } from './operation.ts'
 import type { EngineOptions } from './options.ts'
 import { Reads } from './reads.ts'
-import { resumeCold } from './resume.ts'
+import { giveBackClaimed, resumeCold } from './resume.ts'
 import { StoreAccess } from './store-access.ts'
 import { Turns } from './turns.ts'
 import { Waiters } from './until-ended.ts'
@@ -271,7 +271,7 @@ export class Engine {
 
   /** Advances a run whose lease was just taken. */
   async carryOn(claimed: Claimed, sentAt: number): Promise<void> {
-    if (this.#closing) return // it is given back with the session
+    if (this.#closing) return giveBackClaimed(this, claimed)
     const hot = this.#operations.get(claimed.run.id)
     if (hot?.run?.state === 'parked' && hot.run.epoch === claimed.previousEpoch) {
       this.#hot.delete(hot.run)

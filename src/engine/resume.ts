@@ -13,11 +13,21 @@ import { MAX_BLAME } from './takeovers.ts'
 /** Carries on a run that this process does not have in memory, from what the store kept of it. */
 export async function resumeCold(engine: Engine, claimed: Claimed, sentAt: number): Promise<void> {
   const loaded = claimed.loaded ?? (await load(engine, claimed.run.id))
+  if (engine.closing) return giveBackClaimed(engine, claimed)
   try {
     if (loaded) begin(engine, claimed, loaded, sentAt)
   } catch (error) {
     await putOff(engine, claimed, messageOf(error))
   }
+}
+
+/**
+ * What a claim has brought that was under way when closing began: given back now, and not with the session, which may be
+ * open for as long as a step of another run takes.
+ */
+export async function giveBackClaimed({ store }: Engine, { run }: Claimed): Promise<void> {
+  const part = giveBack({ runId: run.id, epoch: run.epoch, seq: 1 }, 0, {})
+  await store.call((session) => session.commit([part]))
 }
 
 /** It was said to be hot, and has been evicted since. */

@@ -8,6 +8,7 @@ import { findEvents, send } from './events.ts'
 import { Hints } from './hints.ts'
 import type { Destination } from './hosts.ts'
 import { deleteRun, prune, secret } from './housekeeping.ts'
+import { InFlight } from '../in-flight.ts'
 import { Lane } from './lane.ts'
 import { beat, Contact, goodForMs, reap, register, unregister } from './liveness.ts'
 import { migrate } from './open.ts'
@@ -56,8 +57,11 @@ export interface Caller {
   isTimeForOrphans(): boolean
 }
 
-/** Open, until `close` or `crash`. Closed: every call is refused. Crashed: no call settles. */
-type State = 'open' | 'closed' | 'crashed'
+/**
+ * Open, until `close` or `crash`. Closing: what is under way is waited for, and every new call is refused, as it is when
+ * closed. Crashed: no call settles.
+ */
+type State = 'open' | 'closing' | 'closed' | 'crashed'
 
 /** An answer that takes longer is given up; a beat must be answered well within the lease that it renews. */
 const TIMEOUT_MS = 30_000
@@ -127,15 +131,16 @@ export async function openSession(options: SessionOptions): Promise<PostgresSess
     },
   }
   const lanes = [caller.writer, caller.claims, caller.general]
+  const inFlight = new InFlight()
   let state: State = 'open'
 
   async function call<T>(transition: () => Promise<T>): Promise<T> {
-    if (state === 'closed') {
+    if (state === 'closed' || state === 'closing') {
       throw new StoreError('broken', `Expected an open store session, but "${processId}" was closed. Connect again.`)
     }
     try {
       if (state === 'open') {
-        const value = await transition()
+        const value = await inFlight.track(transition())
         if (!isCrashed()) return value
       }
     } catch (error) {
@@ -178,12 +183,16 @@ export async function openSession(options: SessionOptions): Promise<PostgresSess
     watch: (listener) => (state === 'open' ? hints.watch(listener) : () => {}),
     async close() {
       if (state !== 'open') return
+      state = 'closing'
       try {
-        await call(() => unregister(caller))
+        await inFlight.settled()
+        if (!isCrashed()) await unregister(caller)
         await hints.flush()
+      } catch (error) {
+        throw asStoreError(error)
       } finally {
         // Where it could not be unregistered, the others find its lock gone.
-        state = 'closed'
+        if (!isCrashed()) state = 'closed'
         await closeConnections()
       }
     },

@@ -5,6 +5,7 @@ import { commit, end } from './commit.ts'
 import type { Database, Hint } from './database.ts'
 import { findEvents, send } from './events.ts'
 import type { Hints } from '../hints.ts'
+import { InFlight } from '../in-flight.ts'
 import { pollOtherProcesses } from './hints.ts'
 import { deleteRun, prune, secret } from './housekeeping.ts'
 import { beat, reap, register, unregister } from './liveness.ts'
@@ -32,8 +33,11 @@ export interface Caller {
   write<T>(what: string, body: (hint: Hint) => T): Promise<T>
 }
 
-/** Open, until `close` or `crash`. Closed: every call is refused. Crashed: no call settles. */
-type State = 'open' | 'closed' | 'crashed'
+/**
+ * Open, until `close` or `crash`. Closing: what is under way is waited for, and every new call is refused, as it is when
+ * closed. Crashed: no call settles.
+ */
+type State = 'open' | 'closing' | 'closed' | 'crashed'
 
 export async function openSession(options: SessionOptions): Promise<SqliteSession> {
   const { database, hints, processId, leaseMs, clock, warn, suspects = NO_SUSPECTS } = options
@@ -51,15 +55,16 @@ export async function openSession(options: SessionOptions): Promise<SqliteSessio
     write: (what, body) => database.write(what, publish, body),
   }
   const unwatches = new Set<() => void>()
+  const inFlight = new InFlight()
   let state: State = 'open'
 
   async function call<T>(transition: () => Promise<T>): Promise<T> {
-    if (state === 'closed') {
+    if (state === 'closed' || state === 'closing') {
       throw new StoreError('broken', `Expected an open store session, but "${processId}" was closed. Connect again.`)
     }
     try {
       if (state === 'open') {
-        const value = await transition()
+        const value = await inFlight.track(transition())
         if (!isCrashed()) return value
       }
     } catch (error) {
@@ -114,13 +119,16 @@ export async function openSession(options: SessionOptions): Promise<SqliteSessio
     },
     async close() {
       if (state !== 'open') return
+      state = 'closing'
       try {
+        await inFlight.settled()
+        if (isCrashed()) return
         await unregister(caller)
         presence.hide()
       } finally {
         // Where it could not be unregistered, the others find its lock gone.
         presence.abandon()
-        leave('closed')
+        if (!isCrashed()) leave('closed')
       }
     },
     crash() {

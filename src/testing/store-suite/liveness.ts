@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { StoreError } from '../../store/store.ts'
+import type { RunCommit, RunRecord, StoreSession } from '../../store/store.ts'
 import {
   accept,
+  COMPLETED,
   DUE_NOW,
   eventWait,
   first,
@@ -16,6 +18,14 @@ import {
   take,
   view,
 } from './context.ts'
+
+const backOf = ({ id, epoch }: RunRecord): RunCommit => part(id, 1, { epoch, next: DUE_NOW })
+const endOf = ({ id, epoch }: RunRecord): RunCommit => part(id, 1, { epoch, next: COMPLETED })
+
+/** A commit that was refused since its session was being closed has made none. */
+async function exists(session: StoreSession, id: string): Promise<string[]> {
+  return (await session.read(id)) ? [id] : []
+}
 
 export function livenessSuite({ describe, it }: SuiteRunner, context: SuiteContext): void {
   describe('connect', () => {
@@ -188,6 +198,33 @@ export function livenessSuite({ describe, it }: SuiteRunner, context: SuiteConte
       assert.deepEqual([run.status, run.holder, run.takeovers], ['suspended', null, 0])
       assert.equal(await bob.reap(), 0)
       assert.equal(await take(bob, 'run'), 2)
+    })
+
+    it('comes after what is under way: what that brings is given back as well', async () => {
+      const bob = await context.connect()
+      const ids = Array.from({ length: 20 }, (_, n) => `run ${n}`)
+      await accept(bob, ...ids.map((id) => first(id, { next: DUE_NOW })))
+      for (let round = 0; round < 5; round++) {
+        const alice = await context.connect()
+        const underWay = [
+          alice.claim({ limit: 5 }),
+          alice.claim({ limit: 1, runId: 'run 9', evenIfNotDue: true }),
+          alice.commit([first(`new ${round}`)]),
+          alice.beat(),
+        ]
+        const closing = alice.close()
+        await Promise.allSettled([...underWay, closing])
+        const { claimed } = await bob.claim({ limit: 100 })
+        assert.deepEqual(
+          claimed.map(({ run }) => run.id).toSorted(),
+          [...ids, ...(await exists(bob, `new ${round}`))].toSorted(),
+        )
+        // Nobody takes it for alive either.
+        assert.equal(await bob.reap(), 0)
+        const gone = claimed.filter(({ run }) => run.id.startsWith('new')).map(({ run }) => endOf(run))
+        const back = claimed.filter(({ run }) => !run.id.startsWith('new')).map(({ run }) => backOf(run))
+        await accept(bob, ...gone, ...back)
+      }
     })
 
     it('may be called twice, and every other call after it is refused', async () => {
