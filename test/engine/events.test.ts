@@ -19,7 +19,9 @@ overAllStores('step.waitForEvent', (world) => {
       }),
     )
     const { runId, extensions } = await server.ask('{ go }')
-    expect(extensions.durable.waitingOn).toEqual([{ path: ['go'], step: 'approval', kind: 'EVENT', event: 'approved' }])
+    expect(extensions.durable.waitingOn).toEqual([
+      { path: ['go'], responsePath: ['go'], step: 'approval', kind: 'EVENT', event: 'approved' },
+    ])
     await world().until(
       server.durable.send([
         { name: 'approved', data: { order: { id: 8 }, tags: ['a'] } },

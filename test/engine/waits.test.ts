@@ -39,7 +39,7 @@ overAllStores('step.sleep and step.sleepUntil', (world) => {
     expect(answer.extensions.durable).toEqual({
       status: 'SUSPENDED',
       retryAfterMs: 60_000,
-      waitingOn: [{ path: ['go'], step: 'cooling-off', kind: 'SLEEP', until }],
+      waitingOn: [{ path: ['go'], responsePath: ['go'], step: 'cooling-off', kind: 'SLEEP', until }],
     })
     const run = await server.finish(answer.runId)
     expect(run).toMatchObject({ status: 'COMPLETED', result: { data: { go: 'slept' } } })
