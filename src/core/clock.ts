@@ -7,6 +7,12 @@ export interface Clock {
   now(): number
   /** Calls back once, no earlier than in `delayMs`. Delays beyond 2^31−1 ms are allowed. */
   setTimeout(callback: () => void, delayMs: number): Timer
+  /**
+   * As `setTimeout`, for what is done again and again whether or not anything happens: beats, polls, pruning. A clock
+   * that can leap over idle time need not stop for each of them. Where it does not stop, it calls them late, but before
+   * any other timer of that instant, and those of a lower `rank` first. Optional: without it they are timers as others.
+   */
+  setUpkeep?(callback: () => void, delayMs: number, rank: number): Timer
   /** A number in [0, 1). */
   random(): number
   /** 128 random bits as 32 hexadecimal digits. */
@@ -15,6 +21,13 @@ export interface Clock {
 
 export interface Timer {
   cancel(): void
+}
+
+/** Beats come before whatever may find that a process has not beaten. */
+export const UPKEEP = { beat: 0, reap: 1, prune: 2, poll: 3 } as const
+
+export function setUpkeep(clock: Clock, callback: () => void, delayMs: number, rank: number): Timer {
+  return clock.setUpkeep?.(callback, delayMs, rank) ?? clock.setTimeout(callback, delayMs)
 }
 
 /** Resolves when so much time has passed on that clock. */

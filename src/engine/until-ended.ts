@@ -1,4 +1,5 @@
 import { DurableError } from '../core/errors.ts'
+import { setUpkeep, UPKEEP } from '../core/clock.ts'
 import type { Timer } from '../core/clock.ts'
 import { isEnded } from '../store/store.ts'
 import type { PeekReceipt, RunView } from '../store/store.ts'
@@ -141,10 +142,7 @@ export class Waiters {
     const waiters = this.#waiters.get(runId) ?? new Set()
     this.#waiters.set(runId, waiters.add(waiter))
     this.#look(runId)
-    this.#poll ??= this.#setTimeout(() => {
-      this.#poll = null
-      this.#lookAround()
-    }, POLL_MS)
+    this.#poll ??= this.#pollLater()
   }
 
   #remove(runId: string, waiter: Waiter): void {
@@ -167,10 +165,15 @@ export class Waiters {
     this.#lookedAroundAt = this.#engine.clock.now()
     for (const runId of this.#waiters.keys()) this.#look(runId)
     this.#poll?.cancel()
-    this.#poll = this.#setTimeout(() => {
+    this.#poll = this.#pollLater()
+  }
+
+  #pollLater(): Timer {
+    const poll = (): void => {
       this.#poll = null
       this.#lookAround()
-    }, POLL_MS)
+    }
+    return outsideOfRequests(() => setUpkeep(this.#engine.clock, poll, POLL_MS, UPKEEP.poll))
   }
 
   #setTimeout(callback: () => void, ms: number): Timer {

@@ -1,3 +1,4 @@
+import { setUpkeep, UPKEEP } from '../core/clock.ts'
 import type { Timer } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
 import type { Claimed, ClaimRequest, RunRecord, StoreSession } from '../store/store.ts'
@@ -45,6 +46,8 @@ export class Worker {
   #again = false
   #stopped = false
   #next: { timer: Timer; at: number } | null = null
+  /** The next look for what nobody has told of. */
+  #nextPoll: Timer | null = null
 
   constructor(engine: Engine, session: StoreSession) {
     this.#engine = engine
@@ -63,10 +66,10 @@ export class Worker {
   start(): void {
     outsideOfRequests(() => {
       const beatMs = Math.min(MAX_BEAT_MS, this.#engine.options.leaseMs / BEATS_PER_LEASE)
-      this.#every(beatMs, () => this.#pulse.beat())
-      this.#every(PRUNE_MS, () => this.#prune())
+      this.#every(beatMs, UPKEEP.beat, () => this.#pulse.beat())
+      this.#every(PRUNE_MS, UPKEEP.prune, () => this.#prune())
       if (!this.#engine.options.worker) return
-      this.#every(this.#engine.options.pollMs, () => this.#reap())
+      this.#every(this.#engine.options.pollMs, UPKEEP.reap, () => this.#reap())
       void this.#reap()
         .catch((error: unknown) => this.#onSilence(error))
         .finally(() => this.wake())
@@ -76,6 +79,7 @@ export class Worker {
   stop(): void {
     this.#stopped = true
     this.#next?.timer.cancel()
+    this.#nextPoll?.cancel()
     for (const timer of [...this.#timers, ...this.#onProbation.values()]) timer.cancel()
     this.#timers.clear()
   }
@@ -173,17 +177,18 @@ export class Worker {
       }
     } catch (error) {
       this.#onSilence(error)
-      this.wakeIn(this.#engine.options.pollMs)
+      this.#pollLater()
     } finally {
       this.#polling = false
     }
   }
 
   async #claimDue(): Promise<void> {
-    const { worker, pollMs } = this.#engine.options
+    const { worker } = this.#engine.options
     if (!worker || !this.#engine.canClaim) return
+    this.#pollLater()
     // What it cannot keep alive it must not take: others would have to take it over again and again.
-    if (!this.#pulse.confirmed) return this.wakeIn(pollMs)
+    if (!this.#pulse.confirmed) return
     this.#dropReleased()
     const limit = worker.concurrency - this.#carried.size
     this.#full = limit <= 0
@@ -201,7 +206,7 @@ export class Worker {
     // What is due and was not taken is locked by somebody: looking all the time would not hurry them.
     this.#fruitless = claimed.length === 0 && nextInMs === 0 ? this.#fruitless + 1 : 0
     const pauseMs = this.#fruitless === 0 ? 0 : FRUITLESS_MS * 2 ** Math.min(10, this.#fruitless - 1)
-    this.wakeIn(Math.min(pollMs, Math.max(nextInMs ?? pollMs, pauseMs)))
+    if (nextInMs !== null) this.wakeIn(Math.max(nextInMs, pauseMs))
   }
 
   async #claim(
@@ -244,8 +249,19 @@ export class Worker {
     }
   }
 
-  #every(ms: number, work: () => Promise<void>): void {
-    const timer = this.#engine.clock.setTimeout(() => {
+  /** Whatever was not told of what is due: another process may have committed it. */
+  #pollLater(): void {
+    if (this.#stopped || this.#nextPoll) return
+    const { clock, options } = this.#engine
+    const poll = (): void => {
+      this.#nextPoll = null
+      this.wake()
+    }
+    this.#nextPoll = outsideOfRequests(() => setUpkeep(clock, poll, options.pollMs, UPKEEP.poll))
+  }
+
+  #every(ms: number, rank: number, work: () => Promise<void>): void {
+    const callback = (): void => {
       this.#timers.delete(timer)
       if (this.#stopped) return
       work()
@@ -254,9 +270,10 @@ export class Worker {
           (error: unknown) => this.#onSilence(error),
         )
         .finally(() => {
-          if (!this.#stopped) this.#every(ms, work)
+          if (!this.#stopped) this.#every(ms, rank, work)
         })
-    }, ms)
+    }
+    const timer = setUpkeep(this.#engine.clock, callback, ms, rank)
     this.#timers.add(timer)
   }
 

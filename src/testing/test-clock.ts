@@ -17,6 +17,10 @@ export interface TestClock extends Clock {
   /**
    * Moves time forward. Timers fire in the order in which they are due, each at its own instant, and before and after
    * each of them everything that is already under way in memory comes to rest. Calls made meanwhile queue up.
+   *
+   * Idle time costs next to nothing: when nothing but upkeep (beats, polls, pruning) has been due for a minute, upkeep
+   * is called less and less often, late by up to an eighth of what has been idle since. Before any other timer fires, and
+   * when time stands still again, it has caught up.
    */
   advance(duration: Duration): Promise<void>
   /** Goes from timer to timer until none is left, or until `max` has passed (default '1d'; time then stands there). */
@@ -27,6 +31,8 @@ export interface TestClock extends Clock {
 
 interface PendingTimer {
   readonly at: number
+  /** Of upkeep; null: it is none. */
+  readonly rank: number | null
   readonly callback: () => void
 }
 
@@ -35,6 +41,11 @@ interface PendingTimer {
  * itself yields by `setImmediate`, a writer that gathers a batch for instance.
  */
 const SETTLE_TURNS = 5
+
+/** For so long after anything has happened upkeep is on time: longer than leases usually are. */
+const ON_TIME_MS = 60_000
+/** After that it is late by so much of what has been idle since. */
+const LATE_BY = 1 / 8
 
 /** 2026-01-01T00:00:00Z */
 const DEFAULT_NOW = 1_767_225_600_000
@@ -49,24 +60,50 @@ export function createTestClock(options: TestClockOptions = {}): TestClock {
   /** Ordered by `at`; of equal instants, the timer that was set first stands first. */
   const timers: PendingTimer[] = []
 
-  function start(callback: () => void, delayMs: number): Timer {
-    const timer = { at: now + Math.max(0, delayMs), callback }
+  function start(callback: () => void, delayMs: number, rank: number | null): Timer {
+    const timer: PendingTimer = { at: now + Math.max(0, delayMs), rank, callback }
     const later = timers.findIndex((other) => other.at > timer.at)
     timers.splice(later < 0 ? timers.length : later, 0, timer)
-    return {
-      cancel() {
-        const index = timers.indexOf(timer)
-        if (index >= 0) timers.splice(index, 1)
-      },
-    }
+    return { cancel: () => void remove(timer) }
+  }
+
+  function remove(timer: PendingTimer): boolean {
+    const index = timers.indexOf(timer)
+    if (index >= 0) timers.splice(index, 1)
+    return index >= 0
   }
 
   async function fireUntil(target: number): Promise<void> {
     await settle()
+    let idleSince = now
     for (let timer = timers[0]; timer && timer.at <= target; timer = timers[0]) {
+      const stopAt = timer.rank === null ? timer.at : Math.min(stopFor(timer, idleSince), target)
+      if (stopAt > timer.at) {
+        await catchUp(stopAt)
+        continue
+      }
       timers.shift()
       now = timer.at
       timer.callback()
+      await settle()
+      if (timer.rank === null) idleSince = now
+    }
+  }
+
+  /** When upkeep is called that is due: later and later, while nothing else happens. */
+  function stopFor({ at }: PendingTimer, idleSince: number): number {
+    const other = timers.find(({ rank }) => rank === null)
+    const lateMs = Math.floor(Math.max(0, at - idleSince - ON_TIME_MS) * LATE_BY)
+    return Math.min(at + lateMs, other?.at ?? Infinity)
+  }
+
+  /** Calls all upkeep that has come due by then, in the order of the ranks. */
+  async function catchUp(stopAt: number): Promise<void> {
+    now = stopAt
+    const due = timers.filter(({ at, rank }) => rank !== null && at <= stopAt)
+    const ranks = Map.groupBy(due, ({ rank }) => rank ?? 0)
+    for (const rank of [...ranks.keys()].toSorted((one, other) => one - other)) {
+      for (const timer of ranks.get(rank) ?? []) if (remove(timer)) timer.callback()
       await settle()
     }
   }
@@ -80,7 +117,8 @@ export function createTestClock(options: TestClockOptions = {}): TestClock {
 
   return {
     now: () => now,
-    setTimeout: start,
+    setTimeout: (callback, delayMs) => start(callback, delayMs, null),
+    setUpkeep: start,
     random: () => next32() / 2 ** 32,
     randomId: () => Array.from({ length: 4 }, () => next32().toString(16).padStart(8, '0')).join(''),
     get pending() {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/core/system-clock.ts'
 import { createTestClock } from '../../src/testing.ts'
+import type { TestClock } from '../../src/testing.ts'
 
 describe('createTestClock', () => {
   it('stands still until it is moved, and takes durations as text', async () => {
@@ -97,6 +98,59 @@ describe('createTestClock', () => {
     const values = Array.from({ length: 1_000 }, () => clock.random())
     expect(values.every((value) => value >= 0 && value < 1)).toBe(true)
     expect(new Set(values).size).toBeGreaterThan(990)
+  })
+})
+
+describe('upkeep on a test clock', () => {
+  /** Calls back again and again, and notes when. */
+  function every(clock: TestClock, ms: number, rank: number, calls: [number, number][] = []): [number, number][] {
+    const again = (): void => {
+      calls.push([rank, clock.now()])
+      clock.setUpkeep?.(again, ms, rank)
+    }
+    clock.setUpkeep?.(again, ms, rank)
+    return calls
+  }
+
+  it('is on time while anything happens, and for a minute after', async () => {
+    const clock = createTestClock({ now: 0 })
+    const calls = every(clock, 500, 0)
+    clock.setTimeout(() => {}, 30_000)
+    await clock.advance('90s')
+    expect(calls).toEqual(Array.from({ length: 180 }, (_, index) => [0, (index + 1) * 500]))
+  })
+
+  it('is left out in idle times, the longer they are, and has caught up when they are over', async () => {
+    const clock = createTestClock({ now: 0 })
+    const calls = every(clock, 500, 0)
+    await clock.advance('30d')
+    expect(calls.length).toBeLessThan(400)
+    expect(clock.now() - Number(calls.at(-1)?.[1])).toBeLessThan(500)
+    for (const [index, [, at]] of calls.entries()) {
+      const before = calls[index - 1]?.[1] ?? 0
+      expect(at - before).toBeLessThanOrEqual(500 + Math.max(0, before - 60_000) / 8 + 100)
+    }
+  })
+
+  it('comes before any other timer of the instant that it was late for, in the order of its ranks', async () => {
+    const clock = createTestClock({ now: 0 })
+    const calls: [number, number][] = []
+    every(clock, 1000, 1, calls)
+    every(clock, 1700, 0, calls)
+    clock.setTimeout(() => calls.push([9, clock.now()]), 6 * 3_600_000 + 1)
+    await clock.advance('1d')
+    const at = calls.findIndex(([rank]) => rank === 9)
+    expect(calls.slice(at - 2, at + 1)).toEqual([0, 1, 9].map((rank) => [rank, 21_600_001]))
+  })
+
+  it('can be cancelled by what comes before it', async () => {
+    const clock = createTestClock({ now: 0 })
+    const fired: string[] = []
+    const later = clock.setUpkeep?.(() => fired.push('later'), 3_600_000, 1)
+    every(clock, 500, 2)
+    clock.setUpkeep?.(() => (fired.push('first'), later?.cancel()), 3_599_000, 0)
+    await clock.advance('2h')
+    expect(fired).toEqual(['first'])
   })
 })
 
