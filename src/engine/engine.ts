@@ -61,7 +61,7 @@ export class Engine {
     this.reads = new Reads(this.store)
     this.waiters = new Waiters(this)
     // What is committed before the store has opened waits for that.
-    this.writer = new Writer(() => this.store.session(), clock, this.store.patienceMs)
+    this.writer = new Writer(() => this.store.session(), clock, this.store.patienceMs, this.turns)
     this.#hot = new HotCache(clock, options.hotRuns, options.hotTtlMs, (execution) =>
       execution.abandon({ kind: 'evicted' }),
     )

@@ -1,6 +1,7 @@
 import { sleep } from '../core/clock.ts'
 import type { Clock } from '../core/clock.ts'
 import { StoreError } from '../store/store.ts'
+import type { Turns } from './turns.ts'
 import type { CommitReceipt, Conflict, RunCommit, StoreSession } from '../store/store.ts'
 
 /** Whoever has something to commit: an execution. */
@@ -36,12 +37,14 @@ export class Writer {
   /** How long a failing store is tried again before the runs are told. */
   readonly #patienceMs: number
   readonly #dirty = new Set<Author>()
+  readonly #turns: Turns
   #flushing = false
 
-  constructor(session: () => Promise<StoreSession>, clock: Clock, patienceMs: number) {
+  constructor(session: () => Promise<StoreSession>, clock: Clock, patienceMs: number, turns: Turns) {
     this.#session = session
     this.#clock = clock
     this.#patienceMs = patienceMs
+    this.#turns = turns
   }
 
   /** The author has something new for the next batch. */
@@ -49,7 +52,7 @@ export class Writer {
     this.#dirty.add(author)
     if (this.#flushing) return
     this.#flushing = true
-    setImmediate(() => void this.#flush())
+    setImmediate(() => this.#turns.take(() => void this.#flush()))
   }
 
   async #flush(): Promise<void> {
@@ -57,8 +60,9 @@ export class Writer {
       while (this.#dirty.size > 0) {
         const batch = this.#collect()
         if (batch.length > 0) await this.#commit(batch)
-        // After a large one, others have their turn: SQLite's commits would follow each other without any.
-        if (weightOf(batch) >= MAX_WEIGHT / 4) await new Promise<void>((resolve) => setImmediate(resolve))
+        // SQLite's commits would follow each other, and what was encoded for them, within one turn of the event loop.
+        this.#turns.spend(weightOf(batch) * LENGTH_A_WEIGHT)
+        if (this.#turns.isOver) await this.#turns.room()
       }
     } finally {
       this.#flushing = false
