@@ -276,6 +276,11 @@ export interface WorkerOptions {
 export interface HotOptions {
   /** Suspended executions kept in memory to go on without a replay. Default 10,000. */
   readonly runs?: number
+  /**
+   * What they may hold together, as far as it is known: their outcomes, which the resolvers may keep, and five times
+   * their requests. Beyond it the oldest are let go, and resume by a replay. Default 64 MiB.
+   */
+  readonly bytes?: number
   /** Default '1m'. */
   readonly ttl?: Duration
 }

@@ -167,7 +167,7 @@ function isWithinCalls(execution: Execution): boolean {
   return false
 }
 
-function assertSameKind(execution: Execution, known: OutcomeRecord, kind: OutcomeKind): void {
+function assertSameKind(execution: Execution, known: Pick<OutcomeRecord, 'key' | 'kind'>, kind: OutcomeKind): void {
   if (known.kind === kind) return
   execution.fail(
     'DURABLE_NONDETERMINISM',

@@ -62,8 +62,10 @@ export class Engine {
     this.waiters = new Waiters(this)
     // What is committed before the store has opened waits for that.
     this.writer = new Writer(() => this.store.session(), clock, this.store.patienceMs, this.turns)
-    this.#hot = new HotCache(clock, options.hotRuns, options.hotTtlMs, (execution) =>
-      execution.abandon({ kind: 'evicted' }),
+    this.#hot = new HotCache(
+      clock,
+      { runs: options.hotRuns, bytes: options.hotBytes, ttlMs: options.hotTtlMs },
+      (execution) => execution.abandon({ kind: 'evicted' }),
     )
   }
 
@@ -200,8 +202,9 @@ export class Engine {
   }
 
   /** Parked runs stay in memory, and are carried on from there when they are due. */
-  get keepsParked(): boolean {
-    return this.options.worker !== null && this.options.hotRuns > 0
+  keepsParked({ weight }: Execution): boolean {
+    const { worker, hotRuns, hotBytes } = this.options
+    return worker !== null && hotRuns > 0 && weight <= hotBytes
   }
 
   get hotEpochs(): ReadonlyMap<string, number> {

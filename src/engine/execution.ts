@@ -71,6 +71,11 @@ interface Sent {
   readonly at: number
 }
 
+/** Of a parked execution that has next to nothing: promises, a context, a document. */
+const BASE_WEIGHT = 10_000
+/** Measured: the body as text, its JSON, the coerced variables, and what servers and their contexts keep of them. */
+const REQUEST_COPIES = 5
+
 /** Parking costs two commits: a wait that is over sooner is sat out with the lease in hand. */
 export const PARK_AFTER_MS = 100
 
@@ -85,7 +90,7 @@ export class Execution implements Author {
   beganAt: number
   timeoutAt: number | null
   /** Keys of the journal, with what consumed which event. */
-  readonly outcomes = new Map<string, OutcomeRecord>()
+  readonly outcomes = new Map<string, Pick<OutcomeRecord, 'key' | 'kind'>>()
   /** Events that waits of this run have consumed. */
   readonly consumed = new ConsumedEvents()
   /** Attempts under way: key → how to abort it and when it began. */
@@ -170,6 +175,11 @@ export class Execution implements Author {
   /** Steps, commits and look-ups that are under way. */
   get busy(): boolean {
     return this.#inFlight > 0 || this.#sent !== null || this.#pending.isFull || !this.pump.idle
+  }
+
+  /** Bytes that it may keep in memory while it is parked, as far as they are known: decoded outcomes, and its request. */
+  get weight(): number {
+    return BASE_WEIGHT + this.#bytes + REQUEST_COPIES * this.owner.inputSize
   }
 
   /** Something that keeps the run from being parked until the returned function is called. */
@@ -418,7 +428,7 @@ export class Execution implements Author {
     const wakeInMs = wakeAt === null ? null : Math.max(0, wakeAt - this.engine.storeNow())
     if (wakeInMs !== null && wakeInMs < PARK_AFTER_MS) return
     this.#pending.suspicion = 'cleared' // it has got as far as it can: nobody died of it
-    this.#commitPark({ kind: 'park', wakeInMs, keeps: this.engine.keepsParked })
+    this.#commitPark({ kind: 'park', wakeInMs, keeps: this.engine.keepsParked(this) })
   }
 
   /** Whatever such a field awaits: when it wants to go on, the run is claimed again. */
@@ -545,7 +555,7 @@ export class Execution implements Author {
   }
 
   #remember(outcome: OutcomeRecord): void {
-    this.outcomes.set(outcome.key, outcome)
+    this.outcomes.set(outcome.key, { key: outcome.key, kind: outcome.kind })
     this.unfinished.delete(outcome.key)
     if (outcome.eventId !== null) this.consumed.add(outcome.eventName, outcome.eventId)
     this.waits.forget(outcome.key)

@@ -1,29 +1,38 @@
 import type { Clock, Timer } from '../core/clock.ts'
 import type { Execution } from './execution.ts'
 
+export interface HotLimits {
+  readonly runs: number
+  readonly bytes: number
+  readonly ttlMs: number
+}
+
 /** Parked executions whose promises are kept, to go on without a replay. The oldest are evicted first. */
 export class HotCache {
   readonly #clock: Clock
-  readonly #maxRuns: number
-  readonly #ttlMs: number
+  readonly #limits: HotLimits
   readonly #evict: (execution: Execution) => void
   /** In the order in which they were parked. */
   readonly #parked = new Map<string, Execution>()
   readonly #epochs = new Map<string, number>()
+  readonly #weights = new Map<string, number>()
+  #weight = 0
   #timer: Timer | null = null
 
-  constructor(clock: Clock, maxRuns: number, ttlMs: number, evict: (execution: Execution) => void) {
+  constructor(clock: Clock, limits: HotLimits, evict: (execution: Execution) => void) {
     this.#clock = clock
-    this.#maxRuns = maxRuns
-    this.#ttlMs = ttlMs
+    this.#limits = limits
     this.#evict = evict
   }
 
   add(execution: Execution): void {
-    this.#parked.delete(execution.runId)
-    this.#parked.set(execution.runId, execution)
-    this.#epochs.set(execution.runId, execution.epoch)
-    while (this.#parked.size > this.#maxRuns) this.#evictOldest()
+    const { runId, epoch, weight } = execution
+    this.#forget(runId)
+    this.#parked.set(runId, execution)
+    this.#epochs.set(runId, epoch)
+    this.#weights.set(runId, weight)
+    this.#weight += weight
+    while (this.#parked.size > this.#limits.runs || this.#weight > this.#limits.bytes) this.#evictOldest()
     this.#arm()
   }
 
@@ -52,6 +61,8 @@ export class HotCache {
   #forget(runId: string): void {
     this.#parked.delete(runId)
     this.#epochs.delete(runId)
+    this.#weight -= this.#weights.get(runId) ?? 0
+    this.#weights.delete(runId)
   }
 
   #arm(): void {
@@ -60,14 +71,14 @@ export class HotCache {
     this.#timer = this.#clock.setTimeout(
       () => {
         this.#timer = null
-        const before = this.#clock.now() - this.#ttlMs
+        const before = this.#clock.now() - this.#limits.ttlMs
         for (const execution of this.#parked.values()) {
           if (execution.parkedAt > before) break
           this.#evictOldest()
         }
         this.#arm()
       },
-      Math.max(1, oldest.parkedAt + this.#ttlMs - this.#clock.now()),
+      Math.max(1, oldest.parkedAt + this.#limits.ttlMs - this.#clock.now()),
     )
   }
 }

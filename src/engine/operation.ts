@@ -127,6 +127,7 @@ export class Operation implements ExecutionOwner {
   #owner: string | null = null
   /** Of the foreground, once it is a run. */
   #encodedInput = ''
+  inputSize = 0
   /** Why there is no run to be made of the request. */
   #unkept: { readonly reason: unknown } | null = null
   #idempotencyKey: string | null = null
@@ -286,6 +287,7 @@ export class Operation implements ExecutionOwner {
         )
       this.input = request.input
       this.#encodedInput = request.encoded
+      this.inputSize = request.encoded.length
       this.#owner = request.owner
     } catch (reason) {
       this.#unkept = { reason }
@@ -533,13 +535,15 @@ export class Operation implements ExecutionOwner {
 
   newRun(): Omit<NewRun, 'beganAgoMs'> {
     const { options } = this.engine
+    const input = this.#encodedInput
+    this.#encodedInput = '' // asked for once, and large
     return {
       server: this.host.name,
       operationName: this.input?.operationName ?? null,
       owner: this.#owner,
       version: options.version,
       timeoutMs: options.timeoutMs,
-      input: this.#encodedInput,
+      input,
       idempotency: this.#idempotency,
     }
   }

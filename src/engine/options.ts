@@ -24,6 +24,7 @@ export interface EngineOptions extends RetryPolicy {
   readonly leaseMs: number
   readonly pollMs: number
   readonly hotRuns: number
+  readonly hotBytes: number
   readonly hotTtlMs: number
   readonly path: string | null
   readonly identities: Identities
@@ -68,6 +69,7 @@ export function resolveOptions(options: DurableOptions): EngineOptions {
     leaseMs: toMs(worker?.lease ?? '15s', 'worker.lease'),
     pollMs: toMs(worker?.pollInterval ?? '1s', 'worker.pollInterval'),
     hotRuns: count(options.hot?.runs ?? 10_000, 'hot.runs'),
+    hotBytes: count(options.hot?.bytes ?? 64 * 1024 * 1024, 'hot.bytes'),
     hotTtlMs: toMs(options.hot?.ttl ?? '1m', 'hot.ttl'),
     path: options.path === undefined ? '/graphql/runs' : options.path,
     identities: createIdentities(identify, warn),

@@ -23,6 +23,8 @@ export interface ExecutionOwner {
    */
   mayHold(endsInMs: number | null, scope: Scope): boolean
   defer(scope: Scope): void
+  /** Of the operation as the store keeps it, in bytes or thereabouts. */
+  readonly inputSize: number
   /** There is a pass, and everything pending in it waits for a tool. */
   mayPark(): boolean
   /** A background pass is under way. */

@@ -41,6 +41,7 @@ function begin(engine: Engine, { run }: Claimed, loaded: LoadedRun, sentAt: numb
   const input = decode(loaded.input) as RunInput // written by Operation
   const operation = new Operation(engine, engine.hosts.get(run.server), null, input)
   operation.restore(run)
+  operation.inputSize = loaded.input.length
   const execution = new Execution(engine, {
     runId: run.id,
     epoch: run.epoch,
