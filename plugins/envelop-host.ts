@@ -2,6 +2,8 @@ import type { ExecutionArgs, ExecutionResult, GraphQLError } from 'graphql'
 import { parse as parseByGraphQL, specifiedRules, validate as validateByGraphQL } from 'graphql'
 import { isAsyncIterable } from '@graphql-tools/utils'
 import { messageOf } from '../src/core/errors.ts'
+import { MAX_BYTES } from '../src/core/limits.ts'
+import { assertWithin, someText } from '../src/core/refusals.ts'
 import { resuming } from '../src/engine/engine.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import { enterWith } from '../src/engine/enter.ts'
@@ -44,7 +46,7 @@ export interface EnvelopHostOptions {
 
 export function createEnvelopHost(engine: Engine, options: EnvelopHostOptions): Host {
   return {
-    name: options.name,
+    name: serverName(options.name),
     ready: async () => options.ready(),
     headers: requestHeaders,
     mask: options.mask ?? maskByName,
@@ -68,6 +70,13 @@ export function createEnvelopHost(engine: Engine, options: EnvelopHostOptions): 
         }),
       ),
   }
+}
+
+/** @throws TypeError, DurableError DURABLE_TOO_LARGE */
+function serverName(name: unknown): string {
+  const given = someText(name, "a server's name")
+  assertWithin(given, MAX_BYTES.server, "a server's name")
+  return given
 }
 
 /** With the foreground's own context and arguments: what is under way is handed on. */

@@ -2,10 +2,12 @@ import type { GraphQLSchema } from 'graphql'
 import { createAccess } from '../schema/access.ts'
 import { extendSchema } from '../schema/extend.ts'
 import { createResolvers } from '../schema/resolvers.ts'
+import { createNames } from '../schema/names.ts'
 import { readFieldPolicy } from '../schema/policy.ts'
 import { nameErrorClasses } from './core/error-classes.ts'
 import { systemClock } from './core/system-clock.ts'
 import { toMs } from './core/duration.ts'
+import { checkOptions } from './engine/check-options.ts'
 import { Engine } from './engine/engine.ts'
 import { sendEvents } from './engine/events.ts'
 import { wrapSchema } from './engine/fields.ts'
@@ -50,6 +52,8 @@ export function createDurable<Context = any, Captured = unknown>(
 ): Durable<Context> {
   // The functions in the options are called with what they themselves made: the types meet again there.
   const given = options as DurableOptions
+  checkOptions(given)
+  if (given.schema !== false) createNames(given.schema?.prefix)
   nameErrorClasses(options.errorClasses ?? [])
   const clock = options.clock ?? systemClock
   for (const method of ['now', 'setTimeout', 'random', 'randomId'] as const) {

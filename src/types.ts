@@ -70,10 +70,14 @@ export interface DurableEvent<Data = unknown> {
 }
 
 export interface EventInput {
+  /** At most 1,000 bytes. */
   readonly name: string
-  /** JSON. */
+  /**
+   * JSON and nothing that JSON drops or changes (`undefined`, NaN, Dates, Maps, instances of classes), of at most 100
+   * levels and `limits.stepBytes`. Default: null.
+   */
   readonly data?: unknown
-  /** The same id twice is one event. Default: a random one. */
+  /** At most 1,000 bytes. The same id twice is one event. Default: a random one. */
   readonly id?: string
 }
 
@@ -89,7 +93,7 @@ export interface BackoffOptions {
 }
 
 export interface StepRunOptions {
-  /** How often it is tried again after the first attempt. Default: the field's, then `DurableOptions.retries`, 3. */
+  /** How often it is tried again after the first attempt: a whole number from 0. Default: the field's, then `DurableOptions.retries`, 3. */
   readonly retries?: number
   readonly backoff?: BackoffOptions
   /** Of each attempt. Its `signal` aborts, and the attempt fails with DURABLE_STEP_TIMEOUT. Default: none. */
@@ -111,7 +115,10 @@ export interface StepAttempt {
 export interface WaitForEventOptions {
   /** The event's name. */
   readonly event: string
-  /** A subset of the event's `data`, compared deeply. Default: every event of that name. */
+  /**
+   * A subset of the event's `data`, compared deeply: JSON as that is, at most 16 KiB of it. Default: every event of that
+   * name.
+   */
   readonly match?: Readonly<Record<string, unknown>>
   /** Then the wait gives null. Default: none. */
   readonly timeout?: Duration
@@ -307,7 +314,8 @@ export interface Durable<Context = any> {
   /**
    * Deposits events. Once it resolves, no wait of a run that had begun misses them (I6).
    *
-   * @throws DurableError DURABLE_STORE_UNAVAILABLE
+   * @throws GraphQLError BAD_USER_INPUT for a name or an id that is none
+   * @throws DurableError DURABLE_NOT_SERIALIZABLE, DURABLE_TOO_LARGE, DURABLE_STORE_UNAVAILABLE
    */
   send(event: EventInput | readonly EventInput[]): Promise<{ ids: string[] }>
   readonly runs: Runs
@@ -334,7 +342,12 @@ export interface ReadOptions {
 export interface Runs {
   /** @throws DurableError DURABLE_STORE_UNAVAILABLE */
   get(id: string, options?: ReadOptions): Promise<RunSnapshot | null>
-  /** Newest first. @throws TypeError where `first` or `after` makes no sense. */
+  /**
+   * Newest first.
+   *
+   * @throws GraphQLError BAD_USER_INPUT where a filter or `after` makes no sense, or a filter is there and undefined:
+   * leave out what is not to be filtered by.
+   */
   list(filter?: ListFilter, options?: ReadOptions): Promise<RunPage>
   /**
    * Resolves when the run has ended, `timeout` (default: none) has passed, or the durable is closed; resumes the run if

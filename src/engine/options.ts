@@ -1,7 +1,8 @@
 import { DEFAULT_BACKOFF, retryByDefault } from '../core/backoff.ts'
-import type { Backoff, RetryPolicy } from '../core/backoff.ts'
+import type { RetryPolicy } from '../core/backoff.ts'
 import { toMs } from '../core/duration.ts'
-import type { BackoffOptions, ContextOptions, DurableOptions } from '../types.ts'
+import { readBackoff } from '../core/step-options.ts'
+import type { ContextOptions, DurableOptions } from '../types.ts'
 import { createIdentities } from './identities.ts'
 import type { Identities } from './labels.ts'
 import { anObject, anything, asked, assertFunctions, aText, checked, createWarn } from './user-functions.ts'
@@ -37,6 +38,7 @@ export interface EngineOptions extends RetryPolicy {
   readonly warn: Warn
 }
 
+/** Of options that have been checked. */
 export function resolveOptions(options: DurableOptions): EngineOptions {
   const { owner, authorize, idempotencyKey, retryIf, identify, onWarning } = options
   const { capture, restore, request, create, enter } = options.context ?? {}
@@ -54,22 +56,22 @@ export function resolveOptions(options: DurableOptions): EngineOptions {
     holdMs: toMs(options.hold ?? '1s', 'hold'),
     deferAfterMs: toMs(options.deferAfter ?? '25s', 'deferAfter'),
     maxHoldMs: toMs(options.maxHold ?? '5m', 'maxHold'),
-    retries: count(options.retries ?? 3, 'retries'),
-    backoff: resolveBackoff(options.backoff, DEFAULT_BACKOFF),
+    retries: options.retries ?? 3,
+    backoff: { ...DEFAULT_BACKOFF, ...readBackoff(options.backoff) },
     retryIf: retryIf ?? retryByDefault,
     timeoutMs: options.timeout === undefined ? null : toMs(options.timeout, 'timeout'),
     version: options.version ?? null,
     retentionMs: toMs(options.retention ?? '7d', 'retention'),
-    stepBytes: count(options.limits?.stepBytes ?? 4 * 1024 * 1024, 'limits.stepBytes'),
-    runBytes: count(options.limits?.runBytes ?? 32 * 1024 * 1024, 'limits.runBytes'),
-    maxWaiters: count(options.limits?.waiters ?? 10_000, 'limits.waiters'),
-    inputBytes: count(options.limits?.inputBytes ?? 1024 * 1024, 'limits.inputBytes'),
-    maxSteps: count(options.limits?.steps ?? 100_000, 'limits.steps'),
-    worker: worker && { concurrency: count(worker.concurrency ?? 64, 'worker.concurrency') },
+    stepBytes: options.limits?.stepBytes ?? 4 * 1024 * 1024,
+    runBytes: options.limits?.runBytes ?? 32 * 1024 * 1024,
+    maxWaiters: options.limits?.waiters ?? 10_000,
+    inputBytes: options.limits?.inputBytes ?? 1024 * 1024,
+    maxSteps: options.limits?.steps ?? 100_000,
+    worker: worker && { concurrency: worker.concurrency ?? 64 },
     leaseMs: toMs(worker?.lease ?? '15s', 'worker.lease'),
     pollMs: toMs(worker?.pollInterval ?? '1s', 'worker.pollInterval'),
-    hotRuns: count(options.hot?.runs ?? 10_000, 'hot.runs'),
-    hotBytes: count(options.hot?.bytes ?? 64 * 1024 * 1024, 'hot.bytes'),
+    hotRuns: options.hot?.runs ?? 10_000,
+    hotBytes: options.hot?.bytes ?? 64 * 1024 * 1024,
     hotTtlMs: toMs(options.hot?.ttl ?? '1m', 'hot.ttl'),
     path: options.path === undefined ? '/graphql/runs' : options.path,
     identities: createIdentities(identify, warn),
@@ -93,21 +95,4 @@ function guardedContext(options: ContextOptions<unknown, unknown>): ContextOptio
     ...(request && { request: (...run) => checked('context.request', request(...run), anObject) }),
     ...(create && { create: async (...run) => checked('context.create', await create(...run), anObject) }),
   }
-}
-
-export function resolveBackoff(options: BackoffOptions | undefined, base: Backoff): Backoff {
-  if (!options) return base
-  return {
-    initialMs: options.initial === undefined ? base.initialMs : toMs(options.initial, 'backoff.initial'),
-    factor: options.factor ?? base.factor,
-    maxMs: options.max === undefined ? base.maxMs : toMs(options.max, 'backoff.max'),
-    jitter: options.jitter ?? base.jitter,
-  }
-}
-
-function count(value: number, what: string): number {
-  if (!Number.isInteger(value) || value < 0) {
-    throw new TypeError(`Expected ${what} to be a whole number from 0, but got ${String(value)}.`)
-  }
-  return value
 }
