@@ -7,12 +7,15 @@ import { assertWithin, someText } from '../src/core/refusals.ts'
 import { resuming } from '../src/engine/engine.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import { enterWith } from '../src/engine/enter.ts'
+import { unkeptMessage } from '../src/engine/execution-args.ts'
+import type { RemadeArgs } from '../src/engine/execution-args.ts'
 import type { Host } from '../src/engine/host.ts'
 import type { Operation } from '../src/engine/operation.ts'
 import { outsideOfRequests } from '../src/engine/pump.ts'
 import { InvalidDocument } from '../src/engine/refusal.ts'
 import { markResumed } from '../src/engine/resume-info.ts'
-import type { ResumeInfo } from '../src/types.ts'
+import { anObject, askedAsync } from '../src/engine/user-functions.ts'
+import type { ResumedRun, ResumeInfo } from '../src/types.ts'
 
 /** The part of what `envelop` returns that a pass needs. */
 export type GetEnveloped = (initialContext: Record<string, unknown>) => Enveloped
@@ -28,9 +31,17 @@ export interface Enveloped {
   readonly execute: (args: ExecutionArgs) => unknown
 }
 
+/**
+ * What your server passes to `execute` beside the operation, its variables and its context, made again for a pass in a
+ * process that has not seen the request. Default: nothing; then an operation that was called with such has to be
+ * answered without a wait (DURABLE_NOT_SERIALIZABLE).
+ */
+export type ExecutionArgsOption = (captured: unknown, run: ResumedRun) => RemadeArgs | Promise<RemadeArgs>
+
 export interface EnvelopHostOptions {
   readonly name: string
   readonly ready: () => Promise<void>
+  readonly executionArgs: ExecutionArgsOption | undefined
   readonly getEnveloped: () => GetEnveloped
   /** Default: there are no batches, or the server tells nothing of them. */
   readonly positionInBatch?: (context: unknown) => number
@@ -48,6 +59,7 @@ export function createEnvelopHost(engine: Engine, options: EnvelopHostOptions): 
   return {
     name: serverName(options.name),
     ready: async () => options.ready(),
+    remakesArgs: options.executionArgs !== undefined,
     headers: requestHeaders,
     mask: options.mask ?? maskByName,
     deliversLater: options.deliversLater ?? (() => false),
@@ -97,9 +109,13 @@ async function coldPass(engine: Engine, options: EnvelopHostOptions, operation: 
   const { create, restore, request } = engine.options.context
   const info = infoOf(operation)
   const restored = { ...(await restore?.(input.captured, resumed)) }
+  await operation.untilLive()
+  const remade = await remadeArgs(options, operation)
+  await operation.untilLive()
   let initial: Record<string, unknown>
   if (create) {
     const created: unknown = await create(input.captured, resumed)
+    await operation.untilLive()
     if (typeof created !== 'object' || created === null) {
       throw new TypeError(
         `Expected context.create to return an object, but got ${created === null ? 'null' : typeof created}.`,
@@ -110,14 +126,18 @@ async function coldPass(engine: Engine, options: EnvelopHostOptions, operation: 
     const synthetic = syntheticRequest(operation, request?.(input.captured, resumed))
     initial = markResumed({ request: synthetic, ...restored }, info) as Record<string, unknown>
     await options.prepare?.(synthetic, operation, initial)
+    await operation.untilLive()
   }
   const enveloped = options.getEnveloped()(initial)
   const document = admitted(enveloped, textOf(operation, input.document))
   const built = create ? initial : ((await enveloped.contextFactory()) as object)
+  await operation.untilLive()
   const contextValue = markResumed(Object.assign(built, restored), info)
   operation.executing = true
   const result = whole(
     await enveloped.execute({
+      ...input.settings,
+      ...remade,
       schema: enveloped.schema,
       document,
       contextValue,
@@ -126,6 +146,24 @@ async function coldPass(engine: Engine, options: EnvelopHostOptions, operation: 
     }),
   )
   return options.finish ? options.finish(result, contextValue, operation) : result
+}
+
+/** A null in place of what a root value would have given is no result: the pass is refused, and tried again. */
+async function remadeArgs({ executionArgs }: EnvelopHostOptions, { input, resumed }: Operation): Promise<RemadeArgs> {
+  if (!executionArgs) {
+    if (input?.unkept) throw new Error(unkeptMessage(input.unkept))
+    return {}
+  }
+  const { rootValue, fieldResolver, typeResolver } = await askedAsync<RemadeArgs>(
+    'executionArgs',
+    () => executionArgs(input?.captured ?? null, resumed),
+    anObject,
+  )
+  return {
+    ...(rootValue !== undefined && { rootValue }),
+    ...(fieldResolver && { fieldResolver }),
+    ...(typeResolver && { typeResolver }),
+  }
 }
 
 /**

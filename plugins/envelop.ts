@@ -11,9 +11,9 @@ import { Operation } from '../src/engine/operation.ts'
 import { ambientStep } from '../src/engine/scope.ts'
 import type { Durable, DurableOptions } from '../src/types.ts'
 import { createEnvelopHost } from './envelop-host.ts'
-import type { GetEnveloped } from './envelop-host.ts'
+import type { ExecutionArgsOption, GetEnveloped } from './envelop-host.ts'
 
-export type { GetEnveloped }
+export type { ExecutionArgsOption, GetEnveloped }
 
 export interface EnvelopPluginOptions {
   /** What `envelop` returned: background passes are made with it. A function, since it comes after its plugins. */
@@ -25,6 +25,12 @@ export interface EnvelopPluginOptions {
   readonly name?: string
   /** Background passes begin once this has resolved. Default: at once. */
   readonly ready?: () => Promise<void>
+  /**
+   * What your server passes to `execute` beside the operation, its variables and its context: `rootValue`,
+   * `fieldResolver`, `typeResolver`. Made again for a pass in a process that has not seen the request, from what
+   * `context.capture` kept. Without it, an operation that was called with such fails at its first wait.
+   */
+  readonly executionArgs?: ExecutionArgsOption
   /**
    * The one that `useMaskedErrors` was given: what it hides, `steps { error }` of a run hides as well. Default: as
    * Envelop's own, GraphQLErrors are shown that wrap nothing else.
@@ -45,6 +51,7 @@ export function useDurable<Context = any>(
   const { maskError } = options
   const host = createEnvelopHost(engine, {
     name: options.name ?? 'default',
+    executionArgs: options.executionArgs,
     ready: options.ready ?? (() => Promise.resolve()),
     ...(maskError && { mask: (error) => maskError(error, 'Unexpected error.') }),
     getEnveloped: () => {

@@ -11,7 +11,7 @@ import type { Durable, DurableOptions } from '../src/types.ts'
 import { durablePlugin } from './envelop.ts'
 import { lastHooks, throughHooks } from './yoga-hooks.ts'
 import { createEnvelopHost } from './envelop-host.ts'
-import type { GetEnveloped } from './envelop-host.ts'
+import type { ExecutionArgsOption, GetEnveloped } from './envelop-host.ts'
 import { NOTE_POSITIONS, positionInBatch } from './yoga-batch.ts'
 
 type Yoga = YogaServer<Record<string, unknown>, Record<string, unknown>>
@@ -24,6 +24,12 @@ export interface YogaPluginOptions {
   readonly name?: string
   /** Background passes begin once this has resolved. Default: once the schema is there. */
   readonly ready?: () => Promise<void>
+  /**
+   * What your server passes to `execute` beside the operation, its variables and its context: `rootValue`,
+   * `fieldResolver`, `typeResolver`. Made again for a pass in a process that has not seen the request, from what
+   * `context.capture` kept. Without it, an operation that was called with such fails at its first wait.
+   */
+  readonly executionArgs?: ExecutionArgsOption
 }
 
 /**
@@ -45,6 +51,7 @@ export function useDurable<Context = any, Captured = unknown>(
 
   const host = createEnvelopHost(engine, {
     name: options.name ?? 'default',
+    executionArgs: options.executionArgs,
     ready: () => initialised.then(() => options.ready?.()),
     getEnveloped: () => serverOf(yoga).getEnveloped as unknown as GetEnveloped, // its context type is the server's own
     positionInBatch,

@@ -5,6 +5,8 @@ import type { Operation } from './operation.ts'
 export interface Host {
   /** Runs belong to the server of this name. */
   readonly name: string
+  /** It makes again what else its executor is called with (`RemadeArgs`). */
+  readonly remakesArgs: boolean
   /** Resolves once a pass can be made. Nothing is claimed before. */
   ready(): Promise<void>
   /** Those of the named request headers that the context's request has. */

@@ -42,6 +42,7 @@ export class Hosts {
 function missingHost(name: string): Host {
   return {
     name,
+    remakesArgs: false,
     ready: () => Promise.resolve(),
     headers: () => ({}),
     deliversLater: () => false,

@@ -11,6 +11,7 @@ import type { Engine } from './engine.ts'
 import { Execution, PARK_AFTER_MS } from './execution.ts'
 import type { Host } from './host.ts'
 import { toolOf } from './call.ts'
+import { unkeptMessage } from './execution-args.ts'
 import { FieldPolicies } from './field-policies.ts'
 import type { Kept, PendingField } from './field-promises.ts'
 import { Labels } from './labels.ts'
@@ -323,13 +324,21 @@ export class Operation implements ExecutionOwner {
 
   /** The switch, for one field. Its wait is committed. */
   defer(scope: Scope): void {
-    if (this.phase !== 'foreground') return
+    if (this.phase !== 'foreground' || this.#failsToWait()) return
     const fields = this.pendingFields.awaiting(scope)
     const below = fields.length > 0 ? fields : this.pendingFields.below(scope.key)
     for (const field of below) if (!this.#isRunning(field)) this.#deferField(field)
     if (below.length > 0 || this.#coarse || !this.#untold) return
     // Where nothing is pending, the field was deferred before, or has answered without waiting for this tool.
     for (const key of this.#untold) if (isWithin(`${key}>`, scope.key)) return this.#answerWithoutExecutor(0)
+  }
+
+  /** From the switch on another process may have to carry it on, which would answer null where it lacks something. */
+  #failsToWait(): boolean {
+    const unkept = this.input?.unkept
+    if (!unkept || this.host.remakesArgs || !this.#execution) return false
+    this.#execution.fail('DURABLE_NOT_SERIALIZABLE', unkeptMessage(unkept))
+    return true
   }
 
   /** It is a tool's own promise, and that tool does not wait: its field goes on to its end. */
@@ -340,7 +349,7 @@ export class Operation implements ExecutionOwner {
 
   /** The switch, for whatever is running. */
   async deferAll(): Promise<void> {
-    if (this.phase !== 'foreground' || !this.#execution) return
+    if (this.phase !== 'foreground' || !this.#execution || this.#failsToWait()) return
     this.#execution.waits.registerAll()
     await this.#execution.committed()
     if (this.phase !== 'foreground') return

@@ -5,6 +5,7 @@ import { assertDepth } from '../core/json.ts'
 import { assertWithin, tooLarge } from '../core/refusals.ts'
 import type { Idempotency } from '../store/store.ts'
 import { onlyOperationName, sourceOf } from './documents.ts'
+import { settingsIn, unkeptIn } from './execution-args.ts'
 import type { Host } from './host.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import type { EngineOptions } from './options.ts'
@@ -18,6 +19,10 @@ export interface RunInput {
   readonly captured: unknown
   /** How its keys name items of lists; absent from runs that were begun when texts and numbers were not told apart. */
   readonly identities?: typeof IDENTITIES
+  /** Settings that its executor was called with. */
+  readonly settings?: Readonly<Record<string, unknown>>
+  /** Names of what its executor was called with and a run cannot keep. */
+  readonly unkept?: readonly string[]
 }
 
 /** As `identityText` names them. */
@@ -37,6 +42,8 @@ export interface CapturedRequest {
  */
 export function captureRequest(host: Host, options: EngineOptions, args: ExecutionArgs): CapturedRequest {
   const { context, inputBytes } = options
+  const settings = settingsIn(args)
+  const unkept = unkeptIn(args)
   const input: RunInput = {
     document: sourceOf(args.document),
     operationName: args.operationName ?? onlyOperationName(args.document),
@@ -44,6 +51,8 @@ export function captureRequest(host: Host, options: EngineOptions, args: Executi
     headers: host.headers(args.contextValue, context.headers ?? []),
     captured: context.capture?.(args.contextValue) ?? null,
     identities: IDENTITIES,
+    ...(settings && { settings }),
+    ...(unkept && { unkept }),
   }
   const { operationName } = input
   if (operationName !== null) assertWithin(operationName, MAX_BYTES.operationName, 'the name of an operation')

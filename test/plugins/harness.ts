@@ -6,6 +6,7 @@ import { createSchema, createYoga } from 'graphql-yoga'
 import type { Plugin as YogaPlugin } from 'graphql-yoga'
 import { afterEach, expect } from 'vitest'
 import { useDurable as useDurableInEnvelop } from '../../plugins/envelop.ts'
+import type { ExecutionArgsOption } from '../../plugins/envelop-host.ts'
 import { useDurable as useDurableInYoga } from '../../plugins/yoga.ts'
 import { durableTypeDefs } from '../../schema/index.ts'
 import { createDurable } from '../../src/index.ts'
@@ -55,6 +56,8 @@ export interface AppSpec {
   readonly maskSteps?: MaskError
   readonly durable?: DurableOptions
   readonly batching?: boolean
+  /** The plugin's second argument. */
+  readonly pluginOptions?: { readonly executionArgs: ExecutionArgsOption }
   /** Registers the plugin this often. */
   readonly times?: number
 }
@@ -66,7 +69,7 @@ export function schemaOf({ typeDefs = '', resolvers = {}, schema }: AppSpec): an
 }
 
 function serveYoga(spec: AppSpec, durable: Durable): TestServer {
-  const own = Array.from({ length: spec.times ?? 1 }, () => useDurableInYoga(durable))
+  const own = Array.from({ length: spec.times ?? 1 }, () => useDurableInYoga(durable, spec.pluginOptions))
   const yoga = createYoga<any>({
     schema: schemaOf(spec),
     plugins: [...(spec.before ?? []), ...own, ...(spec.after ?? [])] as YogaPlugin[],
@@ -93,6 +96,7 @@ function serveYoga(spec: AppSpec, durable: Durable): TestServer {
 function serveEnvelop(spec: AppSpec, durable: Durable): TestServer {
   const own = Array.from({ length: spec.times ?? 1 }, () =>
     useDurableInEnvelop(durable, {
+      ...spec.pluginOptions,
       getEnveloped: () => getEnveloped,
       ...(spec.maskSteps && { maskError: spec.maskSteps as (error: unknown, message: string) => unknown }),
     }),
