@@ -9,43 +9,55 @@ import type { Operation } from '../src/engine/operation.ts'
  * client gets, and so it is the run's result (I7).
  */
 
-/** To be registered after every other plugin: sees what they have made of an answer. */
-export function lastHooks(): Plugin {
+/**
+ * To be registered after every other plugin: sees what they have made of an answer. `dress` has the last word on that of
+ * one operation.
+ *
+ * Each request comes here, so what has no run is left as soon as that is known (I8).
+ */
+export function lastHooks(dress: (operation: Operation, result: ExecutionResult) => ExecutionResult): Plugin {
   /** Of answers that may stand in a batch. */
   const answers = new WeakMap<object, Operation>()
   const requests = new WeakMap<Request, Operation[]>()
   return {
-    onExecutionResult({ result, setResult, context, request }) {
-      const operation = operationOf(context)
-      if (!operation || (!operation.undelivered && !operation.repeated)) return
-      if (operation.repeated) setResult((result = operation.repeated))
+    onExecutionResult(payload) {
+      const operation = operationOf(payload.context)
+      if (!operation || !(operation.run || operation.repeated || operation.deferring)) return
+      const { result, setResult, request } = payload
       if (!isAnswer(result)) return
-      operation.answered = result
-      answers.set(result, operation)
+      const answer = operation.repeated ?? dress(operation, result)
+      if (answer !== result) setResult(answer)
+      if (!operation.undelivered && !operation.repeated) return
+      operation.answered = answer
+      answers.set(answer, operation)
       requests.set(request, [...(requests.get(request) ?? []), operation])
     },
-    onResultProcess({ result, setResult, request, serverContext }) {
-      if (Array.isArray(result)) return void deliverBatch(result, setResult)
-      const operation = operationOf(serverContext)
-      if (operation?.repeated) setResult(operation.repeated)
+    onResultProcess(payload) {
+      const { result } = payload
+      if (Array.isArray(result)) return deliverBatch(result, payload)
+      const operation = operationOf(payload.serverContext)
+      if (operation?.repeated) payload.setResult(operation.repeated)
       if (operation?.undelivered) deliver(operation, result)
-      function deliverBatch(batch: readonly unknown[], set: typeof setResult): void {
-        const operations = requests.get(request)
-        if (!operations) return
-        const delivered = new Set<Operation>()
-        const again = batch.map((answer) => {
-          const known = isAnswer(answer) ? answers.get(answer) : undefined
-          if (known?.undelivered) deliver(known, answer)
-          if (known) delivered.add(known)
-          return known?.repeated ?? answer
-        })
-        if (again.some((answer, index) => answer !== batch[index])) set(again as typeof result)
-        // Another plugin has made other objects of them: which is whose cannot be told any more.
-        for (const each of operations) if (!delivered.has(each)) deliver(each, each.answered)
-      }
     },
   }
+
+  function deliverBatch(batch: readonly unknown[], { request, setResult }: Process): void {
+    const operations = requests.get(request)
+    if (!operations) return
+    const delivered = new Set<Operation>()
+    const again = batch.map((answer) => {
+      const known = isAnswer(answer) ? answers.get(answer) : undefined
+      if (known?.undelivered) deliver(known, answer)
+      if (known) delivered.add(known)
+      return known?.repeated ?? answer
+    })
+    if (again.some((answer, index) => answer !== batch[index])) setResult(again as ExecutionResult[])
+    // Another plugin has made other objects of them: which is whose cannot be told any more.
+    for (const each of operations) if (!delivered.has(each)) deliver(each, each.answered)
+  }
 }
+
+type Process = Parameters<NonNullable<Plugin['onResultProcess']>>[0]
 
 /** A hook that threw has left an answer without data, which is no result: a background pass goes through the hooks again. */
 function deliver(operation: Operation, result: unknown): void {
@@ -65,7 +77,6 @@ export async function throughHooks(
   context: object,
 ): Promise<ExecutionResult> {
   type Answer = Parameters<NonNullable<Plugin['onExecutionResult']>>[0]
-  type Process = Parameters<NonNullable<Plugin['onResultProcess']>>[0]
   let result: unknown = given
   const setResult = (next: unknown): void => void (result = next)
   const request =

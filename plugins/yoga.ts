@@ -2,7 +2,6 @@ import type { Plugin, YogaServer } from 'graphql-yoga'
 import { GraphQLError } from 'graphql'
 import type { ExecutionResult } from 'graphql'
 import { createDurable, internalsOf, isDurable } from '../src/durable.ts'
-import { operationOf } from '../src/engine/fields.ts'
 import type { Operation } from '../src/engine/operation.ts'
 import { responseInitOf } from '../src/engine/response-init.ts'
 import { decodeResult, encodeResult } from '../src/engine/result.ts'
@@ -64,7 +63,7 @@ export function useDurable<Context = any, Captured = unknown>(
   return {
     onPluginInit({ addPlugin, plugins }) {
       addPlugin(durablePlugin(instance, engine, host) as object) // an Envelop plugin is a Yoga plugin without HTTP hooks
-      plugins.push(lastHooks() as object)
+      plugins.push(lastHooks(withHttp) as object)
     },
     onYogaInit({ yoga: server }) {
       yoga = server as unknown as Yoga // the plugin does not know the server's context
@@ -77,17 +76,13 @@ export function useDurable<Context = any, Captured = unknown>(
       if (path === null || !request.url.includes(path) || runIdIn(url.pathname, path) === null) return undefined
       return serveRun(serverOf(yoga), instance, request, serverContext).then(endResponse)
     },
-    onExecutionResult({ result, setResult, context }) {
-      const operation = operationOf(context)
-      if (!operation?.deferring || !isSingle(result) || !result.extensions?.['runId']) return
-      setResult(withHttp(operation, result))
-    },
     ...(own && { onDispose: () => own.close() }),
   }
 }
 
-/** After masking and everything else: status, headers and entries as the README has them. */
+/** After masking and everything else: a deferred answer gets status, headers and entries as the README has them. */
 function withHttp(operation: Operation, result: ExecutionResult): ExecutionResult {
+  if (!operation.deferring || !result.extensions?.['runId']) return result
   const { runId, durable, http, ...extensions } = result.extensions as {
     runId: string
     durable: { retryAfterMs: number }
@@ -115,10 +110,6 @@ function withoutStatus(error: GraphQLError): GraphQLError {
   if (http === undefined) return error
   const { message, path, nodes = null, source = null, positions = null, originalError = null } = error
   return new GraphQLError(message, { path: path ?? null, nodes, source, positions, originalError, extensions })
-}
-
-function isSingle(result: unknown): result is ExecutionResult {
-  return typeof result === 'object' && result !== null && 'extensions' in result && !(Symbol.asyncIterator in result)
 }
 
 /**
