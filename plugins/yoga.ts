@@ -101,8 +101,33 @@ function withHttp(operation: Operation, result: ExecutionResult): ExecutionResul
     ...result,
     // A field that has failed may have a status in mind for the whole response, which it is not yet.
     ...(isPending && result.errors && { errors: result.errors.map(withoutStatus) }),
-    extensions: { ...extensions, runId, durable, http: { ...(isPending && { status: 202 }), headers } },
+    extensions: {
+      ...extensions,
+      runId,
+      durable,
+      http: { ...(isPending && { status: wantsEvents(operation.context) ? 200 : 202 }), headers },
+    },
   }
+}
+
+/** What Yoga answers with as JSON or in parts, where the client takes that as well. */
+const OTHER_FORMS = new Set([
+  '*/*',
+  'application/*',
+  'application/json',
+  'application/graphql-response+json',
+  'multipart/*',
+  'multipart/mixed',
+])
+
+/** Whether the answer is a stream of events: an EventSource takes no status but 200, and would try again for ever. */
+function wantsEvents(context: unknown): boolean {
+  const { request } = context as { request?: Request } // Yoga's context is an object
+  const accept = request?.headers.get('accept')
+  if (!accept || !/text\//i.test(accept)) return false
+  const types = accept.split(',').map((type) => type.split(';')[0]?.trim().toLowerCase() ?? '')
+  const takesEvents = types.includes('text/event-stream') || types.includes('text/*')
+  return takesEvents && !types.some((type) => OTHER_FORMS.has(type))
 }
 
 function withoutStatus(error: GraphQLError): GraphQLError {
@@ -175,17 +200,24 @@ function pluginsOf(yoga: Yoga): Plugin[] {
 
 async function serveRun(yoga: Yoga, durable: Durable, request: Request, serverContext: object): Promise<Response> {
   const { engine } = internalsOf(durable)
-  if (!engine.options.owner && !internalsOf(durable).options.authorize) return durable.fetch(request)
+  const isOpen = !engine.options.owner && !internalsOf(durable).options.authorize
+  if (isOpen || (request.method !== 'GET' && request.method !== 'HEAD')) return durable.fetch(request)
   // Whose run it is, is decided with the context that an operation of this request would have.
-  const initial = Object.assign(Object.create(serverContext), { request, params: {} }) as Record<string, unknown>
+  const asked = request.method === 'HEAD' ? asGet(yoga, request) : request
+  const initial = Object.assign(Object.create(serverContext), { request: asked, params: {} }) as Record<string, unknown>
   let context: unknown
   try {
-    await yoga.parseRequest(request, initial as never)
+    await yoga.parseRequest(asked, initial as never)
     context = await (yoga.getEnveloped as unknown as GetEnveloped)(initial).contextFactory()
   } catch (error) {
     return refusal(error)
   }
   return durable.fetch(request, context)
+}
+
+/** Yoga takes no operation by HEAD, and who it is that asks is the same. */
+function asGet(yoga: Yoga, { url, headers, signal }: Request): Request {
+  return new yoga.fetchAPI.Request(url, { headers, signal })
 }
 
 /** What the server says to whoever it makes no context for: masked already, and the same for every id (I9). */

@@ -25,6 +25,11 @@ export async function handleRunRequest(
   request: Request,
   context: unknown,
 ): Promise<Response> {
+  const response = await answered(services, request, context)
+  return request.method === 'HEAD' ? new Response(null, response) : response
+}
+
+async function answered(services: RunRequestServices, request: Request, context: unknown): Promise<Response> {
   try {
     return await answer(services, request, context)
   } catch (error) {
