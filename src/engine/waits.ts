@@ -45,8 +45,8 @@ const MAX_INSTANT = 8.64e15 - 86_400_000
 /**
  * The waits of one execution that are open.
  *
- * A wait that the request may sit out needs no commit, except for events: those must find it. Any other is committed
- * when it is called, with a fixed end, so that a crash an hour later does not start it anew. An end is met by timers
+ * A wait that the request may sit out needs no commit, except for events, which must find it, and for retries, whose
+ * attempts count. Any other is committed when it is called, with a fixed end, so that a crash an hour later does not start it anew. An end is met by timers
  * here while the run is held, and by the run's due time once it is parked.
  */
 export class Waits {
@@ -116,7 +116,8 @@ export class Waits {
     const now = this.#execution.engine.storeNow()
     const forMs = spec.forMs === null ? null : Math.min(spec.forMs, MAX_INSTANT - now)
     const held = this.#execution.owner.mayHold(forMs, spec.scope)
-    const registering = !held || spec.event !== null
+    // Of a retry the store has to know how many attempts there were: whoever goes on with the run counts on from there.
+    const registering = !held || spec.event !== null || spec.kind === 'RETRY'
     const wait: Wait = {
       spec,
       seq: ++this.#seq,
