@@ -435,7 +435,7 @@ function shadowSignal(info: GraphQLResolveInfo, operation: Operation): GraphQLRe
   const bearer = info as SignalBearer
   const given = bearer.signal
   if (given) {
-    const shadow = operation.shadow(given, signalUntilRun)
+    const shadow = operation.signals.of(given)
     bearer.signal = shadow.signal
     if (bearer.getAbortSignal) bearer.getAbortSignal = shadow.getSignal
   } else if (!('signal' in info)) {
@@ -443,19 +443,9 @@ function shadowSignal(info: GraphQLResolveInfo, operation: Operation): GraphQLRe
     if (!getGiven) return info
     const value = (): AbortSignal | undefined => {
       const signal = getGiven.call(info)
-      return signal && operation.shadow(signal, signalUntilRun).signal
+      return signal && operation.signals.of(signal).signal
     }
     Object.defineProperty(info, 'getAbortSignal', { value, enumerable: true, configurable: true, writable: true })
   }
   return info
-}
-
-function signalUntilRun(given: AbortSignal, operation: Operation): AbortSignal {
-  const controller = new AbortController()
-  const abort = (): void => {
-    if (!operation.run) controller.abort(given.reason)
-  }
-  if (given.aborted) abort()
-  else given.addEventListener('abort', abort, { once: true })
-  return controller.signal
 }

@@ -46,8 +46,7 @@ export class HotCache {
   }
 
   clear(): void {
-    this.#timer?.cancel()
-    this.#timer = null
+    this.#disarm()
     while (this.#parked.size > 0) this.#evictOldest()
   }
 
@@ -63,6 +62,12 @@ export class HotCache {
     this.#epochs.delete(runId)
     this.#weight -= this.#weights.get(runId) ?? 0
     this.#weights.delete(runId)
+    if (this.#parked.size === 0) this.#disarm()
+  }
+
+  #disarm(): void {
+    this.#timer?.cancel()
+    this.#timer = null
   }
 
   #arm(): void {

@@ -28,6 +28,7 @@ import type { PassOutcome } from './refusal.ts'
 import { encodeResult, statusOf } from './result.ts'
 import { captureRequest, IDENTITIES, idempotencyOf } from './run-input.ts'
 import type { RunInput } from './run-input.ts'
+import { SignalsUntilRun } from './request-signal.ts'
 import type { Scope } from './scope.ts'
 import { UserFunctionError } from './user-functions.ts'
 
@@ -41,13 +42,6 @@ import { UserFunctionError } from './user-functions.ts'
  * - `over`: answered without a run, or the execution is over.
  */
 type Phase = 'foreground' | 'background' | 'over'
-
-/** An abort signal in place of the one that was given. */
-interface Shadow {
-  readonly given: AbortSignal
-  readonly signal: AbortSignal
-  readonly getSignal: () => AbortSignal
-}
 
 /** A request whose executor does not come to its end by then is answered without the executor. */
 const COARSE_AFTER_MS = 100
@@ -123,7 +117,7 @@ export class Operation implements ExecutionOwner {
   #refused: GraphQLError | null = null
   /** The request was answered because a commit did not come back; the run goes on if it does. */
   #isStalled = false
-  #shadow: Shadow | null = null
+  #signals: SignalsUntilRun | null = null
   #version: string | null
   #owner: string | null = null
   /** Of the foreground, once it is a run. */
@@ -190,13 +184,9 @@ export class Operation implements ExecutionOwner {
     }
   }
 
-  /** One signal in place of another for all resolvers of a pass. */
-  shadow(given: AbortSignal, make: (given: AbortSignal, operation: Operation) => AbortSignal): Shadow {
-    if (this.#shadow?.given !== given) {
-      const signal = make(given, this)
-      this.#shadow = { given, signal, getSignal: () => signal }
-    }
-    return this.#shadow
+  /** Signals in place of those that executors give to resolvers. */
+  get signals(): SignalsUntilRun {
+    return (this.#signals ??= new SignalsUntilRun())
   }
 
   get context(): unknown {
@@ -267,6 +257,7 @@ export class Operation implements ExecutionOwner {
       waits: [],
       carried: this.carried,
     })
+    this.#signals?.letGo()
     this.engine.adopt(this)
     this.#keepEarly()
     const leftMs = this.engine.options.deferAfterMs - (this.engine.clock.now() - this.startedAt)
@@ -607,6 +598,7 @@ export class Operation implements ExecutionOwner {
   }
 
   #closeForeground(): void {
+    this.#signals?.letGo()
     this.#deferAfter?.cancel()
     this.#coarse?.cancel()
   }

@@ -45,10 +45,8 @@ function startWaitForEvent(call: Call, { event, match, forMs, signal }: EventWai
     attempts: 0,
     startedAt,
     isClosable: signal !== undefined,
-    onOver: (found) => {
-      signal?.removeEventListener('abort', onAbort)
-      commitEvent(call, found)
-    },
+    onGone: () => signal?.removeEventListener('abort', onAbort),
+    onOver: (found) => commitEvent(call, found),
   })
 }
 

@@ -22,6 +22,8 @@ export interface WaitSpec {
   readonly isClosable?: boolean
   /** The wait is over. `event`: what came, or null on its end. Called once, with the wait removed. */
   readonly onOver: (event: EventRecord | null) => void
+  /** It is open no more, whichever way: what was registered for it outside is taken back. */
+  readonly onGone?: () => void
 }
 
 export interface Wait {
@@ -216,6 +218,7 @@ export class Waits {
 
   stop(): void {
     this.pause()
+    for (const { spec } of this.#open.values()) spec.onGone?.()
     this.#open.clear()
     this.#stored.clear()
     this.#afterScan = []
@@ -288,6 +291,7 @@ export class Waits {
     wait.timer?.cancel()
     wait.timer = null
     this.#open.delete(wait.spec.key)
+    wait.spec.onGone?.()
   }
 
   #check(): void {

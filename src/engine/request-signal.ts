@@ -1,0 +1,42 @@
+/** An abort signal in place of one that an executor gave. */
+export interface Shadow {
+  readonly given: AbortSignal
+  readonly signal: AbortSignal
+  readonly getSignal: () => AbortSignal
+  readonly letGo: () => void
+}
+
+/**
+ * The signals of a request, as resolvers get them: they follow those of the executors for as long as the operation has
+ * used no step and is not answered, and no further. Nothing is left on a signal afterwards, which may be one for all
+ * the requests of a server.
+ */
+export class SignalsUntilRun {
+  readonly #shadows: Shadow[] = []
+  #isLetGo = false
+
+  of(given: AbortSignal): Shadow {
+    // An executor has one, and one within a resolver may have another.
+    for (const shadow of this.#shadows) if (shadow.given === given) return shadow
+    const shadow = this.#follow(given)
+    this.#shadows.push(shadow)
+    return shadow
+  }
+
+  letGo(): void {
+    this.#isLetGo = true
+    for (const { letGo } of this.#shadows) letGo()
+  }
+
+  #follow(given: AbortSignal): Shadow {
+    const { signal, abort } = controllerOf(given)
+    if (given.aborted) abort()
+    else if (!this.#isLetGo) given.addEventListener('abort', abort, { once: true })
+    return { given, signal, getSignal: () => signal, letGo: () => given.removeEventListener('abort', abort) }
+  }
+}
+
+function controllerOf(given: AbortSignal): { readonly signal: AbortSignal; readonly abort: () => void } {
+  const controller = new AbortController()
+  return { signal: controller.signal, abort: () => controller.abort(given.reason) }
+}
