@@ -18,7 +18,8 @@ export interface JsonBound {
 export function toJson(value: unknown, what: string, bound: JsonBound): string {
   let json: string
   try {
-    assertJson(value, { what, bound, path: [], size: 0 })
+    const problem = findProblem(value, { what, bound, size: 0 }, 0)
+    if (problem) throw notJson(what, problem.has, problem.path.toReversed())
     json = JSON.stringify(value)
   } catch (error) {
     throw error instanceof DurableError ? error : notJson(what, `an object that cannot be read (${messageOf(error)})`)
@@ -27,48 +28,60 @@ export function toJson(value: unknown, what: string, bound: JsonBound): string {
   return json
 }
 
+/** What is no JSON, and where: the path is put together from its end, on the way out. */
+interface Problem {
+  readonly path: (string | number)[]
+  readonly has: string
+}
+
 interface Walk {
   readonly what: string
   readonly bound: JsonBound
-  readonly path: (string | number)[]
   /** A lower bound of the bytes so far, so that an object that is shared a million times ends the walk. */
   size: number
 }
 
-function assertJson(value: unknown, walk: Walk): void {
-  walk.size += typeof value === 'string' ? value.length + 1 : 1
-  if (walk.size > walk.bound.maxBytes) assertSize(walk.size, walk.what, walk.bound)
-  const problem = problemOf(value)
-  if (problem !== null) throw notJson(walk.what, problem, walk.path)
-  if (typeof value !== 'object' || value === null) return
-  if (walk.path.length >= MAX_JSON_DEPTH) {
+function findProblem(value: unknown, walk: Walk, depth: number): Problem | null {
+  if (++walk.size > walk.bound.maxBytes) assertSize(walk.size, walk.what, walk.bound)
+  if (typeof value === 'string') walk.size += value.length
+  else if (typeof value === 'object' && value !== null) return problemWithin(value, walk, depth)
+  else if (!isScalar(value)) return { path: [], has: nameOfScalar(value) }
+  return null
+}
+
+function problemWithin(value: object, walk: Walk, depth: number): Problem | null {
+  if (depth === MAX_JSON_DEPTH) {
     throw notJson(walk.what, `more than ${MAX_JSON_DEPTH} levels, or an object that contains itself`)
   }
-  if (Array.isArray(value)) for (let at = 0; at < value.length; at++) assertJsonAt(at, value[at], walk)
-  else for (const key of Object.keys(value)) assertJsonAt(key, (value as Record<string, unknown>)[key], walk)
-}
-
-function assertJsonAt(key: string | number, value: unknown, walk: Walk): void {
-  walk.path.push(key)
-  if (typeof key === 'string') walk.size += key.length
-  assertJson(value, walk)
-  walk.path.pop()
-}
-
-function problemOf(value: unknown): string | null {
-  switch (typeof value) {
-    case 'string':
-    case 'boolean':
-      return null
-    case 'number':
-      return Number.isFinite(value) ? null : String(value)
-    case 'object':
-      return value === null || Array.isArray(value) ? null : objectProblem(value)
-    case 'undefined':
-      return 'undefined, which JSON leaves out'
-    default:
-      return `a ${typeof value}`
+  if (Array.isArray(value)) {
+    for (let at = 0; at < value.length; at++) {
+      const problem = findProblem(value[at], walk, depth + 1)
+      if (problem) return below(at, problem)
+    }
+    return null
   }
+  const has = objectProblem(value)
+  if (has !== null) return { path: [], has }
+  for (const key of Object.keys(value)) {
+    walk.size += key.length
+    const problem = findProblem((value as Record<string, unknown>)[key], walk, depth + 1)
+    if (problem) return below(key, problem)
+  }
+  return null
+}
+
+function below(key: string | number, problem: Problem): Problem {
+  problem.path.push(key)
+  return problem
+}
+
+function isScalar(value: unknown): boolean {
+  return typeof value === 'number' ? Number.isFinite(value) : typeof value === 'boolean' || value === null
+}
+
+function nameOfScalar(value: unknown): string {
+  if (value === undefined) return 'undefined, which JSON leaves out'
+  return typeof value === 'number' ? String(value) : `a ${typeof value}`
 }
 
 function objectProblem(value: object): string | null {
