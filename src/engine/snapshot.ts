@@ -1,5 +1,4 @@
-import { GraphQLError } from 'graphql'
-import { decode, isForClients } from '../core/codec.ts'
+import { decode } from '../core/codec.ts'
 import { parseKey, responsePathOf } from '../core/keys.ts'
 import { isEnded } from '../store/store.ts'
 import type { OutcomeRecord, RunView, WaitRecord } from '../store/store.ts'
@@ -9,6 +8,7 @@ import { retryAfterMs } from './deferred.ts'
 import type { Execution } from './execution.ts'
 import type { Host } from './host.ts'
 import { decodeResult } from './result.ts'
+import { visibleError } from './visible-error.ts'
 
 /** With whether its waits were read. */
 const summaries = new WeakMap<RunSnapshot, boolean>()
@@ -89,7 +89,7 @@ function finishedStep(outcome: OutcomeRecord, host: Pick<Host, 'mask'> | null): 
     status: outcome.ok ? 'COMPLETED' : 'FAILED',
     attempts: outcome.attempts,
     output: outcome.ok ? (value ?? null) : null,
-    error: outcome.ok ? null : visibleError(value, host),
+    error: outcome.ok ? null : visibleError(value, outcome.body, host),
     startedAt: new Date(outcome.committedAt - outcome.tookMs),
     endedAt: new Date(outcome.committedAt),
   }
@@ -101,25 +101,6 @@ function valueOf({ body }: OutcomeRecord): unknown {
     return decode(body)
   } catch {
     return null
-  }
-}
-
-const HIDDEN = { message: 'Unexpected error.' }
-
-/**
- * What a step threw may be internal: only what was made for clients is shown, and as the server's masking shows it where
- * a resolver throws it.
- */
-function visibleError(error: unknown, host: Pick<Host, 'mask'> | null): NonNullable<StepSnapshot['error']> {
-  if (!host || !isForClients(error)) return HIDDEN
-  try {
-    const shown = host.mask(new GraphQLError(error.message, { originalError: error }))
-    if (!(shown instanceof Error)) return HIDDEN
-    // Servers keep these two to themselves.
-    const { http: _http, unexpected: _unexpected, ...extensions } = (shown as Partial<GraphQLError>).extensions ?? {}
-    return { message: shown.message, ...(Object.keys(extensions).length > 0 && { extensions }) }
-  } catch {
-    return HIDDEN
   }
 }
 

@@ -191,11 +191,18 @@ describe.each(STACKS)('$server over $store', (stack) => {
 })
 
 describe('with a maskError that hides GraphQLErrors, too', () => {
-  const maskError = () => new GraphQLError('Nothing to see')
-  it('steps hide them as well', async () => {
+  it('steps hide them as well, and looking at them again does not ask the masking again', async () => {
+    let asked = 0
+    const maskError = () => {
+      asked++
+      return new GraphQLError('Nothing to see')
+    }
     const app = await createApp('Yoga', { ...spec, maskedErrors: { maskError } })
     const runId = runIdOf(await app.ask('mutation { graphqlStep(later: true) }'))
     expect((await app.durable.runs.get(runId))?.steps[0]?.error).toEqual({ message: 'Nothing to see' })
+    const before = asked
+    for (let look = 0; look < 5; look++) await app.durable.runs.get(runId)
+    expect(asked).toBe(before)
   })
 })
 
