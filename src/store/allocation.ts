@@ -1,5 +1,5 @@
 import { matches } from '../core/match.ts'
-import { indexKey, leavesOfPattern } from './leaf.ts'
+import { indexKeys, leavesOfPattern } from './leaf.ts'
 import type { EventQuery, EventRecord } from './store.ts'
 
 /** What an event is besides its data, which may be large. */
@@ -108,5 +108,5 @@ function readOnce(readData: () => string): Read {
 function toOpen({ match, ...query }: EventQuery): Open {
   if (match === null) return { ...query, pattern: undefined, keys: [] }
   const pattern: unknown = JSON.parse(match)
-  return { ...query, pattern, keys: leavesOfPattern(pattern).map((leaf) => indexKey(query.name, leaf)) }
+  return { ...query, pattern, keys: indexKeys(query.name, leavesOfPattern(pattern)) }
 }

@@ -45,13 +45,14 @@ export function leavesOf(data: unknown): string[] | null {
 
 /** What an event with these leaves is found by; null where it has to be looked at by every look-up of its name. */
 export function indexOf(name: string, leaves: readonly string[] | null): string[] | null {
-  if (leaves === null || leaves.length > MAX_INDEXED) return null
-  return leaves.map((leaf) => indexKey(name, leaf))
+  return leaves === null || leaves.length > MAX_INDEXED ? null : indexKeys(name, leaves)
 }
 
 /** Events of several names have the same leaves. */
-export function indexKey(name: string, leaf: string): string {
-  return BigInt.asIntN(64, BigInt(digest(createHash('sha256').update(name))) ^ BigInt(leaf)).toString()
+export function indexKeys(name: string, leaves: readonly string[]): string[] {
+  if (leaves.length === 0) return []
+  const ofName = BigInt(digest(createHash('sha256').update(name)))
+  return leaves.map((leaf) => BigInt.asIntN(64, ofName ^ BigInt(leaf)).toString())
 }
 
 interface Level {

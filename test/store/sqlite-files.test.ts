@@ -1,4 +1,15 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -226,5 +237,88 @@ describe('the statements that are asked all the time', () => {
       expect(steps, sql).not.toMatch(/SCAN (?!json_each|\(subquery|.*USING)/)
     }
     connection.close()
+  })
+})
+
+describe('files that are deleted or replaced while they are open', () => {
+  const gone = (what: string): object => refusal(new RegExp(`but it was ${what} since. Nothing is acknowledged`))
+
+  it.each(['', '-wal', '-shm'])(
+    'is noticed at once where runs.db%s is deleted, and nothing is acknowledged (I1)',
+    async (part) => {
+      const session = await connect()
+      await session.commit([firstCommit('before')])
+      renameSync(path + part, `${path}.aside`)
+      await expect(session.commit([firstCommit('after')])).rejects.toMatchObject(gone('deleted'))
+      await expect(session.beat()).rejects.toMatchObject(gone('deleted'))
+      await expect(session.claim({ limit: 1 })).rejects.toMatchObject(gone('deleted'))
+      expect(readdirSync(directory)).not.toContain(`runs.db${part}`)
+      renameSync(`${path}.aside`, path + part)
+      expect((await session.beat()).held).toContainEqual({ runId: 'before', epoch: 1, signalled: false })
+    },
+  )
+
+  it('is noticed at once where another file was put in its place, and that one is left alone (I1)', async () => {
+    const session = await connect()
+    await session.commit([firstCommit('before')])
+    const backup = join(directory, 'backup.db')
+    const copy = await connect({ path: backup })
+    await copy.close()
+    renameSync(path, `${path}.aside`)
+    copyFileSync(backup, path)
+    await expect(session.commit([firstCommit('after')])).rejects.toMatchObject(gone('replaced'))
+    expect(readFileSync(path)).toEqual(readFileSync(backup))
+    renameSync(`${path}.aside`, path)
+  })
+
+  it('is no matter where the directory takes no new files', async () => {
+    const session = await connect()
+    await session.commit([firstCommit('before')])
+    chmodSync(directory, 0o500)
+    try {
+      await session.commit([firstCommit('after')])
+      expect(await session.read('after')).not.toBeNull()
+    } finally {
+      chmodSync(directory, 0o700)
+    }
+  })
+})
+
+describe('an event in the file that cannot be read', () => {
+  it('is set aside with a warning, and the others are dispatched and found (I4)', async () => {
+    const clock = createTestClock()
+    const warnings: string[] = []
+    const onWarning = (warning: string): void => void warnings.push(warning)
+    const session = await sqliteStore({ path, onWarning }).connect({ processId: 'p', leaseMs: 500, clock })
+    sessions.push(session)
+    const opens = [
+      { key: 'w', kind: 'EVENT', seq: 0, event: 'order', match: '{"id":7}', forMs: null, attempts: 0 },
+    ] as const
+    await session.commit([{ ...firstCommit('run'), opens, next: { kind: 'park', wakeInMs: null } }])
+    const raw = new DatabaseSync(path)
+    const at = clock.now()
+    for (const [n, data] of [
+      [1, '{broken'],
+      [2, '{"id":7}'],
+      [3, '{"id":8}'],
+    ] as const) {
+      raw.prepare('insert into events values (?, ?, ?, ?, ?, 0)').run(n, `event ${n}`, 'order', data, at)
+      raw.prepare('insert into undispatched values (?, ?, 0)').run(n, at)
+    }
+    raw.close()
+    await clock.advance(3_000)
+    await session.reap()
+    expect((await session.read('run'))?.run.signalled).toBe(true)
+    expect(warnings).toEqual([
+      expect.stringMatching(/"event 1" of the name "order" could not be dispatched.*not tried again/),
+    ])
+    const query = { name: 'order', match: null, since: 0, until: null, exclude: new Set<string>() }
+    expect((await session.findEvents([query, query, query])).map((event) => event?.id ?? null)).toEqual([
+      'event 2',
+      'event 3',
+      null,
+    ])
+    await session.reap()
+    expect(warnings).toHaveLength(1)
   })
 })

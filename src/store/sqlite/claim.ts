@@ -1,13 +1,16 @@
-import type { Claimed, ClaimReceipt, ClaimRequest, LoadedRun } from '../store.ts'
-import type { Database, Hint } from './database.ts'
+import type { Claimed, ClaimReceipt, ClaimRequest, LoadedRun, RunRecord } from '../store.ts'
+import { StoreError } from '../store.ts'
+import type { Hint } from './database.ts'
+import { readJournal } from './journal.ts'
 import { ensureRegistered } from './liveness.ts'
 import type { Caller } from './session.ts'
 import * as sql from './sql/claim.ts'
-import { type RunRow, toOutcomeRecord, toRunRecord, toWaitRecord } from './sql/rows.ts'
+import { type RunRow, toRunRecord, toWaitRecord } from './sql/rows.ts'
 import { jsonList } from './sql/statement.ts'
 
 /** Of journals that one claim brings into memory; at least one run is claimed, whatever its size. */
 const MAX_BYTES = 32 * 1024 * 1024
+const MAX_OUTCOMES = 5_000
 
 export async function claim(caller: Caller, request: ClaimRequest): Promise<ClaimReceipt> {
   const { database } = caller
@@ -19,22 +22,47 @@ export async function claim(caller: Caller, request: ClaimRequest): Promise<Clai
       : { at, claimed: [], nextDueAt: nextDueAt(caller, at, request) }
   })
   if (idle) return idle
-  return caller.write('claim', (hint) => {
-    const at = caller.now()
-    const chosen = choose(caller, at, request)
-    if (chosen.length > 0) ensureRegistered(caller)
-    const claimed: Claimed[] = []
-    let bytes = 0
-    let suspects = request.suspects ?? Infinity
-    for (const { n } of chosen) {
-      if (bytes > MAX_BYTES) break // the rest is left for another claim
-      const run = take(caller, hint, at, n, request)
-      for (const { body } of run.loaded?.journal ?? []) bytes += body.length
-      if (isSuspect(caller, run.run)) suspects--
-      claimed.push(run)
+  const { at, taken, nextDueAt: next } = await caller.write('claim', (hint) => takeSome(caller, hint, request))
+  const claimed: Claimed[] = []
+  for (const { n, run } of taken) {
+    const previousEpoch = run.epoch - 1
+    const isHot = request.hot?.get(run.id) === previousEpoch
+    claimed.push({ run, previousEpoch, loaded: isHot ? null : await load(caller, n, run) })
+  }
+  return { at, claimed, nextDueAt: next }
+}
+
+interface Taken {
+  readonly n: number
+  readonly run: RunRecord
+}
+
+/** In a write transaction. */
+function takeSome(
+  caller: Caller,
+  hint: Hint,
+  request: ClaimRequest,
+): Pick<ClaimReceipt, 'at' | 'nextDueAt'> & { readonly taken: readonly Taken[] } {
+  const at = caller.now()
+  const chosen = choose(caller, at, request)
+  if (chosen.length > 0) ensureRegistered(caller)
+  const taken: Taken[] = []
+  let bytes = 0
+  let outcomes = 0
+  let suspects = request.suspects ?? Infinity
+  for (const { n } of chosen) {
+    if (bytes > MAX_BYTES || outcomes > MAX_OUTCOMES) break // the rest is left for another claim
+    const run = take(caller, hint, at, n)
+    const isHot = request.hot?.get(run.id) === run.epoch - 1
+    if (!isHot) {
+      outcomes += run.len
+      // To measure a longer one would take as long; it is the last anyway.
+      bytes += outcomes > MAX_OUTCOMES ? 0 : (caller.database.get(sql.MEASURE_JOURNAL, n)?.bytes ?? 0)
     }
-    return { at, claimed, nextDueAt: nextDueAt(caller, at, { ...request, suspects }) }
-  })
+    if (isSuspect(caller, run)) suspects--
+    taken.push({ n, run })
+  }
+  return { at, taken, nextDueAt: nextDueAt(caller, at, { ...request, suspects }) }
 }
 
 const ANY_NUMBER = 2 ** 31
@@ -68,21 +96,25 @@ function serversOf({ servers }: ClaimRequest): string | null {
   return servers === undefined ? null : jsonList(servers)
 }
 
-function take(caller: Caller, hint: Hint, at: number, n: number, { hot }: ClaimRequest): Claimed {
-  const { database, processId, suspects } = caller
+function take({ database, processId, suspects }: Caller, hint: Hint, at: number, n: number): RunRecord {
   const row = database.get(sql.CLAIM, processId, suspects.from, at, n) as RunRow // chosen in this transaction
-  const run = toRunRecord(row)
-  const previousEpoch = run.epoch - 1
   hint({ kind: 'changed' })
-  return { run, previousEpoch, loaded: hot?.get(run.id) === previousEpoch ? null : load(database, n) }
+  return toRunRecord(row)
 }
 
-function load(database: Database, n: number): LoadedRun {
-  return {
-    input: database.get(sql.READ_INPUT, n)?.body ?? '',
-    journal: database.all(sql.READ_JOURNAL, n).map(toOutcomeRecord),
-    waits: database.all(sql.READ_WAITS, n).map(toWaitRecord),
+/** After the claim: nobody else writes it now, and so it need not be in one piece. */
+async function load(caller: Caller, n: number, { id, len }: RunRecord): Promise<LoadedRun> {
+  const { database } = caller
+  const journal = await readJournal(caller, n, len)
+  // A step whose outcome were missing would run again (I2). Given back by the next beats, since nobody here has it.
+  if (journal === null) {
+    throw new StoreError('transient', `Expected ${len} outcomes of ${id}, but read another number. It is tried again.`)
   }
+  return database.read(() => ({
+    input: database.get(sql.READ_INPUT, n)?.body ?? '',
+    journal,
+    waits: database.all(sql.READ_WAITS, n).map(toWaitRecord),
+  }))
 }
 
 function nextDueAt(caller: Caller, at: number, request: ClaimRequest): number | null {

@@ -3,6 +3,7 @@ import { callHook } from '../commit-hook.ts'
 import type { StoreHint } from '../store.ts'
 import { fromText, toText } from '../text.ts'
 import { toStoreError } from './errors.ts'
+import { Files } from './files.ts'
 import { retryWhileBusy } from './retry.ts'
 import * as schema from './sql/schema.ts'
 import type { Params, Statement } from './sql/statement.ts'
@@ -25,6 +26,7 @@ export class Database {
   readonly #connection: DatabaseSync
   readonly #options: DatabaseOptions
   readonly #statements = new Map<string, StatementSync>()
+  #files: Files | null = null
 
   constructor(connection: DatabaseSync, options: DatabaseOptions) {
     this.path = options.path
@@ -83,6 +85,11 @@ export class Database {
     )
   }
 
+  /** From now on, every call makes sure that the files are still those that this connection has opened. */
+  watchFiles(): void {
+    this.#files = new Files(this.path)
+  }
+
   close(): void {
     this.#statements.clear()
     if (this.#connection.isOpen) this.#connection.close()
@@ -95,6 +102,7 @@ export class Database {
         try {
           const value = body()
           this.run(schema.COMMIT)
+          this.#files?.assertSame() // or what was committed is nowhere
           committed()
           return value
         } finally {

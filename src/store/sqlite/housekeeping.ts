@@ -1,58 +1,96 @@
 import { newSecret, SECRET_NAME } from '../secret.ts'
+import { beginSlice, type Slice, turn } from '../pacing.ts'
 import type { PruneReceipt } from '../store.ts'
 import type { Database } from './database.ts'
 import type { Caller } from './session.ts'
 import { CLOSE_WAITS } from './sql/commit.ts'
+import { DISPATCHED } from './sql/events.ts'
 import * as sql from './sql/housekeeping.ts'
+import type { RunRow } from './sql/rows.ts'
 
-/** A call blocks the event loop and every other writer: about 10 ms at these bounds. */
+/** A call holds the event loop and every other writer: some milliseconds at these bounds. */
 const PRUNED_RUNS = 100
-const PRUNED_OUTCOMES = 5_000
-const PRUNED_EVENTS = 1_000
+const PRUNED_OUTCOMES = 500
+const PRUNED_EVENTS = 200
 
 export async function deleteRun({ database, write }: Caller, runId: string): Promise<boolean> {
-  return write('delete', (hint) => {
+  const doomed = await write('delete', (hint) => {
     const run = database.get(sql.FIND_ENDED_RUN, runId)
-    if (!run) return false
-    remove(database, run.n)
+    if (!run) return null
     hint({ kind: 'changed' })
-    return true
+    return { n: run.n, isGone: remove(database, run) }
   })
+  if (doomed === null) return false
+  for (let { isGone } = doomed; !isGone;) {
+    await turn()
+    isGone = await write('delete', () => removeDoomed(database, doomed.n))
+  }
+  return true
 }
 
+/** Whoever has more to prune calls it again at once, and so it lets everybody else have a turn first. */
 export async function prune({ database, write, now }: Caller, olderThanMs: number): Promise<PruneReceipt> {
+  await turn()
   const before = now() - olderThanMs
-  const isIdle = await database.read(
-    () => !database.get(sql.FIND_ENDED_BEFORE, before, 1) && !database.get(sql.FIND_EVENTS_BEFORE, before, 1),
-  )
-  if (isIdle) return { runs: 0, events: 0, more: false }
+  const isThereMore = (): boolean =>
+    [
+      database.get(sql.FIND_DOOMED),
+      database.get(sql.FIND_ENDED_BEFORE, before, 1),
+      database.get(sql.FIND_EVENTS_BEFORE, before, 1),
+    ].some((row) => row !== undefined)
+  if (!(await database.read(isThereMore))) return { runs: 0, events: 0, more: false }
   return write('prune', () => {
-    const runs = pruneRuns(database, before)
-    const events = database.all(sql.FIND_EVENTS_BEFORE, before, PRUNED_EVENTS)
-    for (const { n } of events) database.run(sql.DELETE_EVENT, n)
-    const more = database.get(sql.FIND_ENDED_BEFORE, before, 1) ?? database.get(sql.FIND_EVENTS_BEFORE, before, 1)
-    return { runs, events: events.length, more: more !== undefined }
+    const slice = beginSlice()
+    const runs = pruneRuns(database, before, slice)
+    const events = pruneEvents(database, before, slice)
+    return { runs, events, more: isThereMore() }
   })
 }
 
-/** At least one; then as many as stay within the bounds. */
-function pruneRuns(database: Database, before: number): number {
+/** As many as stay within the bounds. One with a long journal is doomed first, and deleted in parts. */
+function pruneRuns(database: Database, before: number, slice: Slice): number {
+  const doomed = database.get(sql.FIND_DOOMED)
+  if (doomed) return removeDoomed(database, doomed.n) ? 1 : 0
   let runs = 0
   let outcomes = 0
-  for (const { n, len } of database.all(sql.FIND_ENDED_BEFORE, before, PRUNED_RUNS)) {
-    if (runs > 0 && outcomes + len > PRUNED_OUTCOMES) break
-    remove(database, n)
+  for (const run of database.all(sql.FIND_ENDED_BEFORE, before, PRUNED_RUNS)) {
+    outcomes += run.len
+    if (runs > 0 && (outcomes > PRUNED_OUTCOMES || slice.isOver)) break
+    if (!remove(database, run)) break
     runs += 1
-    outcomes += len
   }
   return runs
 }
 
-function remove(database: Database, run: number): void {
-  const { DELETE_OUTCOMES, DELETE_INPUT, DELETE_RESULT, DELETE_KEY, DELETE_RUN } = sql
-  for (const statement of [DELETE_OUTCOMES, CLOSE_WAITS, DELETE_INPUT, DELETE_RESULT, DELETE_KEY, DELETE_RUN]) {
-    database.run(statement, run)
+function pruneEvents(database: Database, before: number, slice: Slice): number {
+  let events = 0
+  for (const { n } of database.all(sql.FIND_EVENTS_BEFORE, before, PRUNED_EVENTS)) {
+    if (events > 0 && slice.isOver) break
+    for (const statement of [sql.DELETE_LEAVES, DISPATCHED, sql.DELETE_EVENT]) database.run(statement, n)
+    events += 1
   }
+  return events
+}
+
+/** False where its journal is too long for one transaction: then nobody sees the run any more, and the rest is left. */
+function remove(database: Database, { n, len }: Pick<RunRow, 'n' | 'len'>): boolean {
+  const isLong = len > PRUNED_OUTCOMES
+  for (const statement of [CLOSE_WAITS, sql.DELETE_INPUT, sql.DELETE_RESULT, sql.DELETE_KEY]) database.run(statement, n)
+  if (isLong) database.run(sql.DOOM, n)
+  else removeRest(database, n)
+  return !isLong
+}
+
+/** Some of what is left of a doomed run. Answers whether that was all. */
+function removeDoomed(database: Database, n: number): boolean {
+  const isAll = database.run(sql.DELETE_SOME_OUTCOMES, n, PRUNED_OUTCOMES) < PRUNED_OUTCOMES
+  if (isAll) removeRest(database, n)
+  return isAll
+}
+
+function removeRest(database: Database, n: number): void {
+  database.run(sql.DELETE_OUTCOMES, n)
+  database.run(sql.DELETE_RUN, n)
 }
 
 export async function secret({ database, write }: Caller): Promise<string> {

@@ -22,6 +22,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
         configure(database)
         migrate(connection, database)
       }, busyTimeoutMs)
+      if (path !== IN_MEMORY) database.watchFiles()
       return database
     } catch (error) {
       connection.close()

@@ -89,6 +89,43 @@ describe('events', () => {
     expect((await sender.send([{ id: 'evt', name: 'order', data: '{"id":1}' }])).signalled).toEqual([])
   })
 
+  it('that nobody can read are set aside with a warning, and the others are dispatched and found (I4)', async () => {
+    const warnings: string[] = []
+    const session = await world.connect('a', { onWarning: (warning) => warnings.push(warning) })
+    warnings.length = 0 // of the server's settings
+    await session.commit([first('run', { opens: [eventWait('order', { id: 7 })], next: PARKED })])
+    await world.sql(`
+      insert into durable.events (id, name, data, accepted_at)
+        values ('bad', 'order', '{broken', 1), ('good', 'order', '{"id":7}', 2);
+      insert into durable.undispatched (event, since) select n, accepted_at from durable.events`)
+    await session.reap()
+    expect((await session.read('run'))?.run.signalled).toBe(true)
+    expect(warnings).toEqual([
+      expect.stringMatching(/"bad" of the name "order" could not be dispatched.*not tried again/),
+    ])
+    await session.reap()
+    expect(warnings).toHaveLength(1)
+    const query = { name: 'order', match: null, since: 0, until: null, exclude: new Set<string>() }
+    expect((await session.findEvents([query, query])).map((event) => event?.id ?? null)).toEqual(['good', null])
+  })
+
+  it('as deep and as wide as they may be hold nobody up', async () => {
+    const session = await world.connect('a')
+    const deep = `${'{"a":'.repeat(3_000)}1${'}'.repeat(3_000)}`
+    const wide = JSON.stringify(Array.from({ length: 500 }, (_, n) => ({ ['k'.repeat(2_000)]: { [n]: n } })))
+    await session.commit([
+      first('deep', { opens: [{ ...eventWait('order'), match: deep }], next: PARKED }),
+      first('wide', { opens: [{ ...eventWait('order'), match: wide }], next: PARKED }),
+    ])
+    const began = performance.now()
+    const { signalled } = await session.send([
+      { id: '1', name: 'order', data: deep },
+      { id: '2', name: 'order', data: wide },
+    ])
+    expect(signalled.toSorted()).toEqual(['deep', 'wide'])
+    expect(performance.now() - began).toBeLessThan(2_000)
+  })
+
   it('look only at waits that they may concern, when many wait for one name', async () => {
     const session = await world.connect('a')
     const waits = 3_000

@@ -50,8 +50,13 @@ export const CLAIM = statement<[holder: string, suspectFrom: number, updatedAt: 
 
 export const READ_INPUT = statement<[run: number], { readonly body: string }>('select body from inputs where run = ?')
 
-export const READ_JOURNAL = statement<[run: number], OutcomeRow>(
-  `select ${OUTCOME_COLUMNS} from outcomes where run = ? order by pos`,
+export const READ_JOURNAL = statement<[run: number, from: number, to: number], OutcomeRow>(
+  `select ${OUTCOME_COLUMNS} from outcomes where run = ? and pos >= ? and pos < ? order by pos`,
+)
+
+/** What its journal takes in memory; without reading it. */
+export const MEASURE_JOURNAL = statement<[run: number], { readonly bytes: number | null }>(
+  'select sum(octet_length(body)) as bytes from outcomes where run = ?',
 )
 
 export const READ_WAITS = statement<[run: number], WaitRecord>(

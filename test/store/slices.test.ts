@@ -1,0 +1,137 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { systemClock } from '../../src/core/system-clock.ts'
+import { sqliteStore, type SqliteSession } from '../../src/sqlite.ts'
+import type { EventQuery, NewWait, RunCommit } from '../../src/store/store.ts'
+import { COMPLETED, first, outcome, PARKED } from './postgres/world.ts'
+
+/** A disk that others use, and a busy machine, take their time besides. What is in one piece takes hundreds. */
+const LONGEST_MS = 120
+const RUNS = 60_000
+const EVENTS = 30_000
+const AT_ONCE = 500
+
+let directory: string
+let session: SqliteSession
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'durable-slices-'))
+  session = await sqliteStore(join(directory, 'runs.db')).connect({
+    processId: 'p',
+    leaseMs: 60_000,
+    clock: systemClock,
+  })
+})
+
+afterAll(async () => {
+  await session.close()
+  rmSync(directory, { recursive: true })
+})
+
+/** The longest time for which `work` let nobody else have a turn, beyond what the machine itself takes. */
+async function longest(work: () => Promise<unknown>): Promise<number> {
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  const measure = async (body: () => Promise<unknown>): Promise<number> => {
+    delay.reset()
+    delay.enable()
+    await pause(20)
+    await body()
+    await pause(20)
+    delay.disable()
+    return delay.max / 1e6
+  }
+  const idle = await measure(() => pause(200))
+  return (await measure(work)) - idle
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+async function commitMany(count: number, part: (index: number) => RunCommit): Promise<void> {
+  for (let from = 0; from < count; from += AT_ONCE) {
+    await session.commit(Array.from({ length: AT_ONCE }, (_, index) => part(from + index)))
+  }
+}
+
+function query(match: object | null): EventQuery {
+  return { name: 'order', match: match && JSON.stringify(match), since: 0, until: null, exclude: new Set() }
+}
+
+function waitFor(event: string, match: object | null): NewWait {
+  return { key: 'w', kind: 'EVENT', seq: 0, event, match: match && JSON.stringify(match), forMs: null, attempts: 0 }
+}
+
+describe('no piece of the work of an embedded store holds the event loop for long', { timeout: 120_000 }, () => {
+  it('when it lists what hardly any run fits, and prunes many runs', async () => {
+    await commitMany(RUNS, (index) => first(`run ${index}`, { outcomes: [outcome(0)], next: COMPLETED }))
+    let listed: readonly unknown[] | undefined
+    expect(await longest(async () => (listed = await session.list({ first: 50, status: 'failed' })))).toBeLessThan(
+      LONGEST_MS,
+    )
+    expect(listed).toEqual([])
+    let pruned = 0
+    const pruneAll = async (): Promise<void> => {
+      for (let more = true; more;) {
+        const receipt = await session.prune(-1)
+        pruned += receipt.runs
+        more = receipt.more
+      }
+    }
+    expect(await longest(pruneAll)).toBeLessThan(LONGEST_MS)
+    expect(pruned).toBe(RUNS)
+  })
+
+  it('when it claims, reads and deletes a run with a long journal, of which nothing is left', async () => {
+    const outcomes = Array.from({ length: 40_000 }, (_, pos) => outcome(pos))
+    await session.commit([first('long', { outcomes, next: { kind: 'park', wakeInMs: 0 } })])
+    let length: number | undefined
+    const claim = async (): Promise<void> => {
+      length = (await session.claim({ limit: 1, runId: 'long' })).claimed[0]?.loaded?.journal.length
+    }
+    expect(await longest(claim)).toBeLessThan(LONGEST_MS)
+    expect(length).toBe(outcomes.length)
+    expect(await longest(() => session.read('long', { journal: true }))).toBeLessThan(LONGEST_MS)
+    await session.end('long', { status: 'failed', result: '{}' })
+    expect(await longest(() => session.delete('long'))).toBeLessThan(LONGEST_MS)
+    expect(await session.read('long')).toBeNull()
+    expect(await session.list({ first: 1 })).toEqual([])
+    expect(await session.prune(-1)).toEqual({ runs: 0, events: 0, more: false })
+  })
+
+  it('when it looks for events among many of their name, ten at once', async () => {
+    for (let from = 0; from < EVENTS; from += 100) {
+      const ids = Array.from({ length: 100 }, (_, index) => from + index)
+      await session.send(
+        ids.map((id) => ({ id: `${id}`, name: 'order', data: JSON.stringify({ type: 'approved', order: { id } }) })),
+      )
+    }
+    const lookUps = [query({ type: 'approved', order: { id: EVENTS - 1 } }), query({ order: { id: -1 } })]
+    let found: unknown
+    const quick = performance.now()
+    expect(await longest(async () => (found = await session.findEvents(lookUps)))).toBeLessThan(LONGEST_MS)
+    expect(performance.now() - quick).toBeLessThan(1_000)
+    expect(found).toMatchObject([{ id: `${EVENTS - 1}` }, null])
+    const common = query({ type: 'approved', order: { none: [] } })
+    const all = async (): Promise<unknown> =>
+      (found = await Promise.all(Array.from({ length: 10 }, () => session.findEvents([common]))))
+    expect(await longest(all)).toBeLessThan(LONGEST_MS)
+    expect(found).toEqual(Array.from({ length: 10 }, () => [null]))
+  })
+
+  it('when it sends what many wait for, or one of many', async () => {
+    await commitMany(RUNS / 2, (id) => first(`one ${id}`, { opens: [waitFor('one', { type: 'x', id })], next: PARKED }))
+    await commitMany(RUNS / 2, (id) => first(`all ${id}`, { opens: [waitFor('all', null)], next: PARKED }))
+    let signalled: readonly string[] | undefined
+    const send = async (name: string): Promise<void> => {
+      signalled = (await session.send([{ id: 'e', name, data: '{"type":"x","id":77}' }])).signalled
+    }
+    expect(await longest(() => send('one'))).toBeLessThan(LONGEST_MS)
+    expect(signalled).toEqual(['one 77'])
+    expect(await longest(() => send('all'))).toBeLessThan(LONGEST_MS)
+    expect(signalled).toHaveLength(RUNS / 2)
+  })
+})
