@@ -1,6 +1,6 @@
 /**
  * Journal keys. A key is `scope>id`, the scope being the response path with list items named by their identity:
- * `orders.[:7].ship>label#2` is the second `label` of the field `ship` of order 7. A root field's own response is
+ * `orders.[:7].ship>label#2` is the second `label` of the field `ship` of order '7'. A root field's own response is
  * kept under its scope with an empty id, `checkout>`; no step can have that.
  */
 

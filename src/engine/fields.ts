@@ -141,7 +141,10 @@ function wrapResolvers(
       const isMutation = typeName === mutation
       const isRoot = isMutation || typeName === query
       const policy = policyOf(field, `${typeName}.${fieldName}`)
-      if (!isRoot && !policy && (!field.resolve || field.resolve === defaultFieldResolver)) return undefined
+      if (!isRoot && !policy && !field.resolve) return undefined
+      if (!isRoot && !policy && field.resolve === defaultFieldResolver) {
+        return { ...field, resolve: durableFieldResolver }
+      }
       const resolver = field.resolve ?? resolveByDefault
       const lists = listsOf(field.type)
       const resolve = isRoot || policy ? enterField(resolver, policy, isMutation, lists) : bindField(resolver, lists)

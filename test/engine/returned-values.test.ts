@@ -1,3 +1,4 @@
+import { defaultFieldResolver } from 'graphql'
 import { expect, it } from 'vitest'
 import { overStores } from './world.ts'
 import type { Resolver, Resolvers, ServerOptions } from './world.ts'
@@ -109,6 +110,28 @@ overStores('a value that a resolver returned is taken once', (world) => {
       { inner: { a: 'property', b: 'getter', list: ['method'], inners: [{ a: 'resolver' }] }, wait: 'waited' },
     )
     expect(world().log.toSorted()).toEqual(['method', 'property', 'read', 'resolver'])
+  })
+
+  it('where a field has graphql’s own default resolver by name', async () => {
+    const inner = () => ({ a: lazily(() => note('a')), b: () => lazily(() => note('b')) })
+    await answerOf(
+      { Query: { inner }, Inner: { a: defaultFieldResolver, b: defaultFieldResolver } },
+      '{ inner { a b } wait }',
+      { inner: { a: 'a', b: 'b' }, wait: 'waited' },
+    )
+    expect(times()).toBe(2)
+  })
+
+  it('where the server has a default resolver of its own', async () => {
+    const fieldResolver: Resolver = (source, _args, _context, { fieldName }) => lazily(() => note(source[fieldName]))
+    const server = world().serve({
+      ...serverOf({ Query: { inner: () => ({ a: 'a', list: ['b'] }) } }),
+      plugins: [{ onExecute: ({ args }: any) => void (args.fieldResolver = fieldResolver) }],
+      durable: { hold: '1m' },
+    })
+    const answer = await server.ask('{ inner { a list } go: wait }')
+    expect(answer.data).toEqual({ inner: { a: 'a', list: ['b'] }, go: 'waited' })
+    expect(times()).toBe(2)
   })
 
   it('in a list, a list of lists, and where a promise gives the list', async () => {
