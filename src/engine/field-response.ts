@@ -1,6 +1,7 @@
 import { GraphQLError } from 'graphql'
 import type { ExecutionResult } from 'graphql'
 import { decode, decodeBySight, encode, encodeThrown } from '../core/codec.ts'
+import { isError } from '../core/thrown.ts'
 import type { OutcomeRecord } from '../store/store.ts'
 
 /*
@@ -11,7 +12,8 @@ import type { OutcomeRecord } from '../store/store.ts'
 export function encodeResponse(result: ExecutionResult): { ok: boolean; body: string } {
   const response = {
     data: result.data ?? null,
-    errors: result.errors?.map((error) => encodeThrown(withoutValue(error))),
+    // Executors of one's own may answer with errors that are data already.
+    errors: result.errors?.map((error) => (isError(error) ? encodeThrown(withoutValue(error)) : error)),
     extensions: result.extensions,
   }
   try {
@@ -47,12 +49,16 @@ export function decodeResponse(outcome: OutcomeRecord): ExecutionResult {
   if (!outcome.ok) return { data: null, errors: [value as GraphQLError] } // a DurableError that encodeResponse caught
   const { data, errors, extensions } = value as {
     data: Record<string, unknown> | null
-    errors?: string[]
+    errors?: (string | GraphQLError)[]
     extensions?: Record<string, unknown>
   } // written by encodeResponse
   return {
     data,
-    ...(errors && { errors: errors.map((error) => decodeBySight(error) as GraphQLError) }), // as the executor made it
+    ...(errors && { errors: errors.map(reviveError) }),
     ...(extensions && { extensions }),
   }
+}
+
+function reviveError(error: string | GraphQLError): GraphQLError {
+  return typeof error === 'string' ? (decodeBySight(error) as GraphQLError) : error // as the executor made it
 }
