@@ -516,10 +516,11 @@ export class Execution implements Author {
     if (this.#state !== 'over') this.owner.onStalled()
   }
 
-  onStoreFailure(_commit: RunCommit, cause: StoreError): void {
+  onStoreFailure(commit: RunCommit, cause: StoreError): void {
     this.#sent = null
     if (this.#state === 'over') return
-    if (isRefusal(cause) && this.#created && !this.#isUnwritable) return this.#onUnwritable(cause)
+    const mayEnd = this.#created && (!this.#isUnwritable || this.#answer !== null)
+    if (isRefusal(cause) && mayEnd) return this.#onUnwritable(commit, cause)
     this.engine.options.warn(
       this.#created
         ? 'The store could not commit; the run is given up by this process for now.'
@@ -530,8 +531,9 @@ export class Execution implements Author {
   }
 
   /** The store will never take it, from anybody: given up, the step would run again and again. The run ends instead. */
-  #onUnwritable(cause: StoreError): void {
+  #onUnwritable({ next }: RunCommit, cause: StoreError): void {
     this.#isUnwritable = true
+    if (next.kind === 'end') this.#answer = null // it is what cannot be stored
     this.#setState('live')
     this.#pending = new Pending()
     this.fail('DURABLE_RESUME_FAILED', 'The operation could not be carried on.', cause.message)
