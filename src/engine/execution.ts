@@ -100,6 +100,8 @@ export class Execution implements Author {
   calls = 0
   epoch: number
   parkedAt = 0
+  /** When something last happened to it: an attempt, a pass or a look-up began or ended, a commit came through. */
+  movedAt: number
   /** When its lease was last known to be ours, on this process's clock: when what got it, or confirmed it, was sent. */
   leaseSeenAt: number
   /** On this process's own clock: how long ago that was needs no other. */
@@ -121,6 +123,8 @@ export class Execution implements Author {
   /** What the note of the run says that the code did not ask for. */
   readonly #passedOver = new Set<string>()
   #answer: Answer | null = null
+  /** The note of the run names the steps that it waits for, though it was answered. */
+  #saysUnawaited = false
   /** It came to its end by an answer, and that is committed. */
   #hasEnded = false
   /** It was ended before it was done: no call learns of it (I12). */
@@ -142,6 +146,7 @@ export class Execution implements Author {
     this.timeoutAt = start.timeoutAt
     this.#startedAt = engine.clock.now()
     this.leaseSeenAt = this.#startedAt
+    this.movedAt = this.#startedAt
     this.#created = start.created
     this.#len = start.journal.length
     const pumpHost = {
@@ -185,11 +190,13 @@ export class Execution implements Author {
   /** Something that keeps the run from being parked until the returned function is called. */
   holdLease(): () => void {
     this.#inFlight++
+    this.movedAt = this.clock.now()
     let released = false
     return () => {
       if (released) return
       released = true
       this.#inFlight--
+      this.movedAt = this.clock.now()
       this.considerParking()
     }
   }
@@ -274,6 +281,7 @@ export class Execution implements Author {
       this.#answer = { status, result, note }
       if (this.unfinished.size === 0) return this.#endIfDone()
       // After a crash another process has to call them again.
+      if (this.#passedOver.size === 0) this.#noteUnawaited()
       void this.committed()
       this.engine.options.warn(
         'Steps were not awaited: their operation has been answered, and its run ends after them. Await them, or return their promises.',
@@ -294,6 +302,7 @@ export class Execution implements Author {
     const answer = this.#answer
     if (!answer || this.#state !== 'live' || this.unfinished.size > 0 || !this.pump.idle) return
     this.#commitEnd(answer.status, answer.result, answer.note ?? this.#noteOfUnasked())
+    if (this.#saysUnawaited && this.#pending.note === undefined) this.#pending.note = null // it has ended after all
   }
 
   /**
@@ -365,6 +374,7 @@ export class Execution implements Author {
   continue(claimed: Claimed, claimedAt: number): void {
     this.epoch = claimed.run.epoch
     this.leaseSeenAt = claimedAt
+    this.movedAt = this.clock.now()
     this.#seq = 0
     this.#setState('live')
     this.#armTimeout()
@@ -489,6 +499,7 @@ export class Execution implements Author {
     this.#created = true
     this.leaseSeenAt = Math.max(this.leaseSeenAt, sent.at) // whoever may commit has the lease
     this.#idleSince = null
+    this.movedAt = this.clock.now()
     this.engine.onStoreTime(at)
     if (commit.create) this.#onCreated(at)
     for (const outcome of commit.outcomes) {
@@ -569,7 +580,13 @@ export class Execution implements Author {
     this.#setNote(note)
   }
 
+  #noteUnawaited(): void {
+    this.#setNote(`It was answered, and ends after steps that nobody awaits: ${this.unfinished.keys.join(', ')}.`)
+    this.#saysUnawaited = true
+  }
+
   #setNote(note: string | null): void {
+    this.#saysUnawaited = false
     if (this.#state !== 'live') return
     this.#pending.note = note
     this.engine.writer.write(this)

@@ -4,6 +4,8 @@ import { messageOf } from '../core/errors.ts'
 import type { Claimed, ClaimRequest, RunRecord, StoreSession } from '../store/store.ts'
 import type { Engine } from './engine.ts'
 import type { Execution } from './execution.ts'
+import { HangingWatch } from './hanging.ts'
+import { Places } from './places.ts'
 import { Pulse } from './pulse.ts'
 import { outsideOfRequests } from './pump.ts'
 import { MAX_ON_PROBATION, probationMs } from './takeovers.ts'
@@ -28,8 +30,9 @@ export class Worker {
   readonly #pulse: Pulse
   readonly #timers = new Set<Timer>()
   readonly #claiming = new Set<string>()
-  /** Runs that this worker carries on: they take up its concurrency. */
-  readonly #carried = new Set<string>()
+  /** Of the runs that this worker carries on. */
+  readonly #places: Places
+  readonly #hanging = new HangingWatch()
   /** Runs on probation here, and what ends it. */
   readonly #onProbation = new Map<string, Timer>()
   /** Places for suspects that claims under way may take up. */
@@ -52,6 +55,7 @@ export class Worker {
   constructor(engine: Engine, session: StoreSession) {
     this.#engine = engine
     this.#session = session
+    this.#places = new Places(engine.options.worker?.concurrency ?? 0)
     this.#pulse = new Pulse(engine, session, {
       isClaiming: (runId) => this.#claiming.has(runId) || this.#arriving.has(runId),
       onGivenBack: (dueInMs) => this.wakeIn(dueInMs),
@@ -66,7 +70,10 @@ export class Worker {
   start(): void {
     outsideOfRequests(() => {
       const beatMs = Math.min(MAX_BEAT_MS, this.#engine.options.leaseMs / BEATS_PER_LEASE)
-      this.#every(beatMs, UPKEEP.beat, () => this.#pulse.beat())
+      this.#every(beatMs, UPKEEP.beat, () => {
+        this.#lookAtQuiet()
+        return this.#pulse.beat()
+      })
       this.#every(PRUNE_MS, UPKEEP.prune, () => this.#prune())
       if (!this.#engine.options.worker) return
       this.#every(this.#engine.options.pollMs, UPKEEP.reap, () => this.#reap())
@@ -122,13 +129,29 @@ export class Worker {
   }
 
   #dropReleased(): void {
-    for (const runId of [...this.#carried, ...this.#onProbation.keys()]) {
+    for (const runId of [...this.#places.taken, ...this.#onProbation.keys()]) {
       if (this.#arriving.has(runId)) continue
       const state = this.#engine.find(runId)?.run?.state
       if (state !== undefined && state !== 'over' && state !== 'parked') continue
-      this.#carried.delete(runId)
+      this.#places.giveUp(runId)
       this.#endProbation(runId)
     }
+  }
+
+  /** What has hung for a while makes room, and is told of after a longer one. */
+  #lookAtQuiet(): void {
+    this.#hanging.look(this.#engine)
+    this.#places.look((runId) => this.#quietMs(runId))
+    if (!this.#full || this.#places.free <= 0) return
+    this.#full = false
+    this.wake()
+  }
+
+  #quietMs(runId: string): number | null {
+    if (this.#arriving.has(runId)) return 0
+    const run = this.#engine.find(runId)?.run
+    if (!run || run.state === 'over' || run.state === 'parked') return null
+    return this.#engine.clock.now() - run.movedAt
   }
 
   #beginProbation({ id, takeovers }: RunRecord): void {
@@ -150,13 +173,13 @@ export class Worker {
     const { worker } = this.#engine.options
     if (this.#claiming.has(runId) || this.#stopped || !this.#pulse.confirmed) return 'failed'
     // Somebody asks for it, that is all: it waits for a place as others do.
-    if (worker && !evenIfNotDue && this.#carried.size + this.#claiming.size >= worker.concurrency) return 'none'
+    if (worker && !evenIfNotDue && this.#places.free <= this.#claiming.size) return 'none'
     this.#claiming.add(runId)
     try {
       if (!worker) await this.#session.reap()
       const { claimed, sentAt } = await this.#claim({ limit: 1, runId, evenIfNotDue })
       for (const each of claimed) {
-        if (worker && !evenIfNotDue) this.#carried.add(each.run.id)
+        if (worker && !evenIfNotDue) this.#places.take(each.run.id)
         await this.#carryOn(each, sentAt)
       }
       return claimed.length > 0 ? 'claimed' : 'none'
@@ -190,12 +213,12 @@ export class Worker {
     // What it cannot keep alive it must not take: others would have to take it over again and again.
     if (!this.#pulse.confirmed) return
     this.#dropReleased()
-    const limit = worker.concurrency - this.#carried.size
+    const limit = this.#places.free
     this.#full = limit <= 0
     if (this.#full) return
     const { claimed, sentAt, nextInMs } = await this.#claim({ limit })
     for (const each of claimed) {
-      this.#carried.add(each.run.id)
+      this.#places.take(each.run.id)
       try {
         await this.#carryOn(each, sentAt)
       } catch (error) {
