@@ -120,6 +120,8 @@ export function interpret(program: Program, tools: Tools): Promise<string> {
       case 'hops':
         for (let n = 0; n < p.count; n++) await Promise.resolve()
         return go(p.of)
+      case 'none':
+        return 'none'
       case 'pause':
         await tools.pause(p.ms)
         return go(p.of)

@@ -52,6 +52,14 @@ test('programs that also await what is no tool give in a replay what they gave l
   check(0.1, plans({ pauses: true, crashes: 2, hotMs: evictions })),
 )
 
+test('steps that a deploy adds are released where they are reached, and stall nothing (I5)', { timeout }, () =>
+  check(0.2, plans({ edits: ['add'], crashes: 3, hotMs: evictions })),
+)
+
+test('after a deploy that adds and removes steps, replays decide as its first life did (I5)', { timeout }, () =>
+  check(0.1, plans({ edits: ['add', 'remove'], crashes: 3, hotMs: evictions })),
+)
+
 test('the programs above crashed, were resumed and were replayed often enough to mean something', () => {
   console.log(tally)
   expect(tally.programs).toBeGreaterThanOrEqual(PROGRAMS)

@@ -14,16 +14,21 @@ const isOutcome = (error: unknown): boolean =>
 /** The programs of one execution of an operation, field by field, with what each of them saw. */
 export class Pass {
   readonly traces = new Map<string, string[]>()
+  /** Of the code. */
+  readonly version: number
   readonly #world: World
   readonly #clock: Clock
 
-  constructor(world: World, clock: Clock) {
+  constructor(world: World, clock: Clock, version: number) {
+    this.version = version
     this.#world = world
     this.#clock = clock
   }
 
-  get plan(): World['plan'] {
-    return this.#world.plan
+  /** The code. */
+  get branches(): Pick<World['plan'], 'first' | 'second'> {
+    const { plan } = this.#world
+    return this.version > 0 && plan.deploy ? plan.deploy : plan
   }
 
   async run(scope: string, program: Program, step: Step): Promise<string> {

@@ -22,6 +22,8 @@ export type Program =
   | { readonly t: 'loop'; readonly times: number; readonly of: Program }
   | { readonly t: 'hops'; readonly count: number; readonly of: Program }
   | { readonly t: 'pause'; readonly ms: number; readonly of: Program }
+  /** What a deploy left of something. */
+  | { readonly t: 'none' }
 
 export const EVENT_NAMES = ['red', 'green'] as const
 
@@ -43,6 +45,8 @@ export interface ProgramOptions {
    * recorded: every id is used once.
    */
   readonly pauses?: boolean
+  /** Programs that are edited: call orders change, and with them which of two calls of one id is the first. */
+  readonly uniqueIds?: boolean
 }
 
 export function programs({ maxDepth = 4, pauses = false }: ProgramOptions = {}): fc.Arbitrary<Program> {
@@ -127,7 +131,7 @@ export function branches(options: ProgramOptions = {}): fc.Arbitrary<Branch> {
     value: fc.option(small, { freq: 3 }),
     children: fc.array(child, { maxLength: 2 }),
   })
-  const named = options.pauses ? withUniqueIds : <T>(program: T): T => program
+  const named = options.pauses || options.uniqueIds ? withUniqueIds : <T>(program: T): T => program
   return shape.map(({ before, value, children }) => ({
     id: 'root',
     before: named(before),
@@ -146,4 +150,68 @@ function withUniqueIds(program: Program): Program {
   return JSON.parse(JSON.stringify(program), (key, value: unknown) =>
     key === 'id' ? `${String(value)}${++count}` : value,
   ) as Program // the same shape
+}
+
+/** What a deploy does to a program: steps are added before some of its parts, and some of its steps are gone. */
+export interface Edit {
+  /** Which part, counted from the outside in, as often around as it takes. */
+  readonly at: number
+  readonly kind: 'add' | 'remove'
+  readonly ms: number
+}
+
+export function edited(branch: Branch, edits: readonly Edit[]): Branch {
+  const before = withEdits(branch.before, edits, 'b')
+  return { ...branch, before, value: branch.value && withEdits(branch.value, edits, 'v') }
+}
+
+function withEdits(program: Program, edits: readonly Edit[], prefix: string): Program {
+  const size = sizeOf(program)
+  const byPlace = Map.groupBy(edits, ({ at }) => at % size)
+  let place = 0
+  let added = 0
+  const edit = (p: Program): Program => {
+    const own = byPlace.get(place++) ?? []
+    const inner = own.some(({ kind }) => kind === 'remove') && isLeaf(p) ? ({ t: 'none' } as const) : withParts(p, edit)
+    const steps = own
+      .filter(({ kind }) => kind === 'add')
+      .map(({ ms }): Program => ({ t: 'step', id: `new${prefix}${++added}`, ms, failures: 0, retries: 0 }))
+    return steps.length === 0 ? inner : { t: 'seq', of: [...steps, inner] }
+  }
+  return edit(program)
+}
+
+function isLeaf({ t }: Program): boolean {
+  return t === 'step' || t === 'sleep' || t === 'event' || t === 'send'
+}
+
+function partsOf(program: Program): Program[] {
+  const parts: Program[] = []
+  withParts(program, (part) => (parts.push(part), part))
+  return parts
+}
+
+function sizeOf(program: Program): number {
+  return partsOf(program).reduce((size, part) => size + sizeOf(part), 1)
+}
+
+function withParts(p: Program, change: (part: Program) => Program): Program {
+  switch (p.t) {
+    case 'seq':
+    case 'all':
+    case 'race':
+    case 'any':
+    case 'settled':
+      return { ...p, of: p.of.map(change) }
+    case 'catch':
+      return { ...p, of: change(p.of), or: change(p.or) }
+    case 'later':
+      return { ...p, of: change(p.of), meanwhile: change(p.meanwhile) }
+    case 'loop':
+    case 'hops':
+    case 'pause':
+      return { ...p, of: change(p.of) }
+    default:
+      return p
+  }
 }

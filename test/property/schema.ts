@@ -37,7 +37,7 @@ const typeDefs = /* GraphQL */ `
 
 function root(name: string, part: 'first' | 'second') {
   return async (_root: unknown, _args: unknown, { step, pass }: Context): Promise<Source> => {
-    const branch = pass.plan[part]
+    const branch = pass.branches[part]
     return { ...branch, scope: name, result: await pass.run(name, branch.before, step) }
   }
 }
