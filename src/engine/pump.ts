@@ -53,8 +53,8 @@ const NEXT_STALL_MS = 100
  * Where the code has changed, the order is the journal's still, but for two things that the journal itself has, so that
  * they come out the same in the next replay:
  *
- * - What is new (no outcome that waits was enqueued after its call, in any life) goes before a head that the code does
- *   not ask for. It has never been decided without.
+ * - What is new goes before a head that the code does not ask for, and behind what was enqueued after its call, in
+ *   whatever life that was: so it goes before nothing that may have been decided upon without it.
  * - A head that is not asked for while something that is asked for waits behind it, and for long, is passed over: it
  *   leaves the order, and is released if the code should ask for it after all.
  *
@@ -78,10 +78,12 @@ export class Pump {
   #countedFrom = 0
   /** Outcomes of this life that come while recorded ones are left: they get their place when nothing moves. */
   #held: { readonly key: string; readonly enqueue: (before?: number) => void }[] = []
-  /** Outcomes on their way into the journal that go before the first recorded one. */
-  #reserved = 0
+  /** Outcomes on their way into the journal, by the position that they go before. */
+  readonly #reserved = new Map<number, number>()
   /** Recorded outcomes that new ones have gone before. */
-  readonly #overtaken = new Set<string>()
+  readonly #overtaken = new Map<string, OutcomeRecord>()
+  /** The scopes of calls that were made while recorded outcomes were left. */
+  readonly #scopes = new Map<string, PumpRequest['scope']>()
   #head = 0
   /** Requests whose outcome is here. */
   #blocked = 0
@@ -124,7 +126,11 @@ export class Pump {
 
   /** Recorded outcomes that the code has not asked for, although it went on without them. */
   get unasked(): string[] {
-    return [...this.#overtaken, ...this.#passed.keys()].filter((key) => !this.#requests.has(key))
+    // Its field has made as many calls as when it came, and this one is not among them: so the code has changed.
+    const overtaken = [...this.#overtaken.values()].filter(
+      ({ key, calls }) => (this.#scopes.get(scopeOf(key))?.calls ?? 0) >= calls,
+    )
+    return [...overtaken.map(({ key }) => key), ...this.#passed.keys()].filter((key) => !this.#requests.has(key))
   }
 
   /** Calls that have been made since the last outcome was enqueued, for the outcome of `key` to tell of. */
@@ -166,7 +172,9 @@ export class Pump {
     const { before } = orderingOf(outcome)
     if (before === undefined) this.#queue.push(outcome)
     else {
-      this.#reserved--
+      const left = (this.#reserved.get(before) ?? 1) - 1
+      if (left > 0) this.#reserved.set(before, left)
+      else this.#reserved.delete(before)
       const at = this.#queue.findIndex((other, index) => index >= this.#head && other?.pos === before)
       this.#queue.splice(at < 0 ? this.#head : at, 0, outcome)
     }
@@ -176,6 +184,7 @@ export class Pump {
 
   request(key: string, request: PumpRequest): void {
     this.#requests.set(key, request)
+    if (this.#recordedLeft > 0) this.#scopes.set(scopeOf(key), request.scope)
     if (this.#queued.has(key)) this.#blocked++
     else if (!this.#history.wasCalledBy(key, Infinity)) this.#history.note(key)
     this.#schedule()
@@ -259,7 +268,7 @@ export class Pump {
   }
 
   #isReady(outcome: OutcomeRecord, { scope }: PumpRequest): boolean {
-    if (this.#reserved > 0 && this.#isRecorded(outcome)) return false
+    if (this.#reserved.has(outcome.pos)) return false
     return scope.calls >= outcome.calls || outcome.pos < this.#countedFrom
   }
 
@@ -291,15 +300,14 @@ export class Pump {
   /** Nothing can be released: what is new goes before what the code has not asked for, all else to the end. */
   #placeHeld(): void {
     if (this.#held.length === 0) return
-    const next = this.#waiting().find((outcome) => this.#isRecorded(outcome))
+    const recorded = this.#waiting().filter((outcome) => this.#isRecorded(outcome))
     for (const { key, enqueue } of this.#held.splice(0)) {
-      if (!next || this.#history.wasCalledBy(key, next.pos)) {
-        enqueue()
-        continue
-      }
-      this.#reserved++
-      this.#overtaken.add(next.key)
-      enqueue(next.pos)
+      // Behind whatever was enqueued when it had been called: that has been decided upon without it.
+      const at = recorded.findLastIndex(({ pos }) => this.#history.wasCalledBy(key, pos)) + 1
+      const next = recorded[at]
+      if (next) this.#reserved.set(next.pos, (this.#reserved.get(next.pos) ?? 0) + 1)
+      if (next && at === 0) this.#overtaken.set(next.key, next)
+      enqueue(next?.pos)
     }
   }
 
@@ -328,7 +336,7 @@ export class Pump {
     const [head] = waiting
     const asked = waiting.findIndex(({ key }) => this.#requests.has(key))
     const released = waiting[asked]
-    if (!head || !released || this.#reserved > 0) return
+    if (!head || !released || this.#reserved.size > 0) return
     this.#isPassing = true
     this.#host.onStalled({
       passed: waiting.slice(0, asked).map(({ key }) => key),
@@ -352,4 +360,9 @@ export class Pump {
     this.#countedFrom = pass.pos
     this.#isPassing = false
   }
+}
+
+/** Of a key: the field that it belongs to. */
+function scopeOf(key: string): string {
+  return key.slice(0, key.indexOf('>'))
 }
