@@ -272,7 +272,10 @@ export interface LimitOptions {
 }
 
 export interface WorkerOptions {
-  /** Background passes at a time. Default 64. */
+  /**
+   * Runs that are carried on at a time. One that has only waited for something outside for ten seconds (a step that
+   * hangs, say) does not count, so that it stops no other; at most 100 such for each. Default 64.
+   */
   readonly concurrency?: number
   /** How long a process counts as alive after its last beat. Default '15s'. */
   readonly lease?: Duration
@@ -361,5 +364,9 @@ export interface Runs {
   ): Promise<RunSnapshot | null>
   /** @throws DurableError where there is no such run. A run that has ended stays as it is. */
   cancel(id: string, reason?: string): Promise<RunSnapshot>
+  /**
+   * Deletes a run that has ended, and all that belongs to it. False where there is no such run, or where it goes on:
+   * then nothing is changed. Cancel it first.
+   */
   delete(id: string): Promise<boolean>
 }

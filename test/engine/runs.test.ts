@@ -205,6 +205,33 @@ overStores('runs.delete and retention', (world) => {
     expect(await world().until(server.durable.runs.get(runId))).toBeNull()
   })
 
+  it('delete leaves a run alone that goes on, whatever it is doing', async () => {
+    const gate = deferred()
+    const server = world().serve(
+      oneField(
+        async (_source, _args, { step }) => {
+          await step.run('first', () => 1)
+          await step.run('work', () => gate.promise)
+          await step.sleep('nap', '10s')
+          return 'done'
+        },
+        { deferAfter: '1s' },
+      ),
+    )
+    const remove = (id: string) => world().until(server.durable.runs.delete(id))
+    const { runId } = await server.ask('{ go }')
+    expect((await server.get(runId)).status).toBe('RUNNING')
+    expect(await remove(runId)).toBe(false)
+    gate.resolve()
+    await world().advance('3s')
+    expect((await server.get(runId)).status).toBe('SUSPENDED')
+    expect(await remove(runId)).toBe(false)
+    expect((await server.finish(runId)).result).toEqual({ data: { go: 'done' } })
+    expect(await remove(runId)).toBe(true)
+    expect(await remove(runId)).toBe(false)
+    expect(await remove('run_unknown')).toBe(false)
+  })
+
   it('ended runs are kept for as long as retention says, and pruned after that', async () => {
     const server = world().serve(napping({ retention: '15m' }))
     const { runId } = await server.ask('{ go(n: 1) }')
