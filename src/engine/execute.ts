@@ -1,5 +1,6 @@
 import { isAsyncIterable } from '@graphql-tools/utils'
-import type { ExecutionArgs } from 'graphql'
+import { GraphQLError } from 'graphql'
+import type { ExecutionArgs, ExecutionResult } from 'graphql'
 import { sleep } from '../core/clock.ts'
 import { areVariablesValid, operationIn, rootKeys, withoutIncrementalDelivery } from './documents.ts'
 import { unavailable } from './errors.ts'
@@ -24,8 +25,13 @@ export function executePass(operation: Operation, args: ExecutionArgs, execute: 
 
 function executeForeground(operation: Operation, args: ExecutionArgs, execute: Execute): Executed | Promise<Executed> {
   let executed: Executed | Promise<Executed>
+  let key: string | null
   try {
-    const key = idempotencyKeyOf(operation)
+    key = idempotencyKeyOf(operation)
+  } catch (error) {
+    return refused(operation, error)
+  }
+  try {
     executed = key === null ? start(operation, args, execute) : executeUnder(key, operation, args, execute)
   } catch (error) {
     operation.onForegroundFailed()
@@ -55,6 +61,13 @@ function deferNotBegun(operation: Operation, args: ExecutionArgs): void {
   for (const key of rootKeys(args)) if (!operation.begun.has(key)) operation.deferral([key])
 }
 
+/** Nothing was executed. Servers answer what is thrown at them as a failure of their own, or not at all. */
+function refused(operation: Operation, error: unknown): ExecutionResult {
+  operation.onForegroundFailed()
+  if (error instanceof GraphQLError) return { errors: [error] }
+  throw error
+}
+
 /** The first request under the key executes the operation; the others join its run. */
 async function executeUnder(
   key: string,
@@ -62,11 +75,22 @@ async function executeUnder(
   args: ExecutionArgs,
   execute: Execute,
 ): Promise<Executed> {
+  let joined: ExecutionResult | null
+  try {
+    joined = await createOrJoin(key, operation)
+  } catch (error) {
+    return refused(operation, error)
+  }
+  return joined ?? start(operation, args, execute)
+}
+
+/** The answer of the run that the key belongs to; null where the key is this operation's, and its run is created. */
+async function createOrJoin(key: string, operation: Operation): Promise<ExecutionResult | null> {
   const { clock, store } = operation.engine
   const giveUpAt = clock.now() + store.patienceMs
   for (;;) {
     const { fingerprint, conflict } = await operation.createUnder(key)
-    if (conflict === null) return start(operation, args, execute)
+    if (conflict === null) return null
     const joined = await joinRun(operation, fingerprint, conflict)
     if (joined !== null) return joined
     if (clock.now() >= giveUpAt) throw unavailable(null)
