@@ -15,7 +15,7 @@ export function fingerprintOf({ document, operationName, variables }: Operation)
   return hash(canonicalJson([significant(document), operationName, variables], (value) => `~${encode(value)}`))
 }
 
-/** As it was made by versions before 0.2: keys live for as long as their runs, also over a deploy. */
+/** As the first versions made it: keys live for as long as their runs, also over a deploy. */
 export function formerFingerprintOf({ document, operationName, variables }: Operation): string {
   return hash(encode([document, operationName, variables]))
 }
