@@ -109,6 +109,7 @@ export async function runCampaign(options: CampaignOptions): Promise<Summary> {
       onProgress(progressLine(clients.experiences, chaos, running))
     }
     await chaos.stop()
+    violations.push(...chaos.failures)
     await running.untilReady()
     const lost = await clients.finish(DRAIN_MS)
     if (lost > 0) violations.push(`${lost} clients had not seen the end of their runs after ${DRAIN_MS} ms of peace`)

@@ -34,6 +34,8 @@ export interface Rates {
 
 export interface Chaos {
   readonly done: { -readonly [what in keyof Rates]: number }
+  /** What could not be done, or undone. */
+  readonly failures: readonly string[]
   stop(): Promise<void>
 }
 
@@ -42,6 +44,7 @@ export function startChaos(options: ChaosOptions): Chaos {
   const { fleet, random, log, leaseMs, database, perMinute } = options
   const controller = new AbortController()
   const done = { kills: 0, freezes: 0, closes: 0, terminations: 0, restarts: 0, failovers: 0 }
+  const failures: string[] = []
   let disruptions = 1_000_000 // not to be confused with the fleet's
   let last: Promise<unknown> = Promise.resolve()
 
@@ -97,7 +100,10 @@ export function startChaos(options: ChaosOptions): Chaos {
       } catch {
         break
       }
-      const act = acts[what](own).then((count) => void (done[what] += count))
+      const act = acts[what](own).then(
+        (count) => void (done[what] += count),
+        (error: unknown) => void failures.push(`${what}: ${String(error)}`),
+      )
       underWay.add(act)
       void act.finally(() => underWay.delete(act))
     }
@@ -107,6 +113,7 @@ export function startChaos(options: ChaosOptions): Chaos {
   const all = (Object.keys(acts) as (keyof Rates)[]).map(repeat)
   return {
     done,
+    failures,
     async stop() {
       controller.abort()
       await Promise.all(all)

@@ -219,6 +219,7 @@ function startEtcd(host: Host, hosts: readonly Host[]): void {
     'listen-peer-urls': `http://127.0.0.1:${ports.peer}`,
     'initial-advertise-peer-urls': `http://127.0.0.1:${ports.peer}`,
     'initial-cluster': hosts.map((each) => `${each.name}=http://127.0.0.1:${each.ports.peer}`).join(','),
+    'enable-v2': true,
     'initial-cluster-state': isNew ? 'new' : 'existing',
   }
   host.etcd = start(
@@ -251,7 +252,8 @@ function configOf({ name, directory, ports }: Host, hosts: readonly Host[]): obj
     scope: 'durable',
     name,
     restapi: { listen: `127.0.0.1:${ports.rest}`, connect_address: `127.0.0.1:${ports.rest}` },
-    etcd3: { hosts: hosts.map((each) => `127.0.0.1:${each.ports.client}`) },
+    // Not its third API: through that, Patroni 3.0 writes its name over another leader's after it was frozen.
+    etcd: { hosts: hosts.map((each) => `127.0.0.1:${each.ports.client}`) },
     bootstrap: {
       dcs: {
         ...PATRONI_SETTINGS,
