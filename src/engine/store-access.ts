@@ -13,6 +13,8 @@ import { asStoreError, STALLED_MS } from './writer.ts'
 const MIN_PATIENCE_MS = 1_000
 const FIRST_RETRY_MS = 10
 const MAX_RETRY_MS = 1_000
+/** What a timer of the platform takes. */
+const MAX_TIMER_MS = 2 ** 31 - 1
 /** Between attempts to open a store that cannot be reached. */
 const OPEN_BACKOFF = { initialMs: 100, factor: 2, maxMs: 5_000, jitter: 'full' } as const
 /** Where that takes more than time. */
@@ -130,14 +132,18 @@ export class StoreAccess {
   async call<T>(transition: (session: StoreSession) => Promise<T>): Promise<T> {
     const { promise: silence, reject } = Promise.withResolvers<never>()
     let isOver = false
-    const timer = this.#clock.setTimeout(() => {
-      isOver = true
-      reject(unavailable(new StoreError('transient', 'The store has not answered.')))
-    }, this.patienceMs + STALLED_MS)
+    // In real time: an injected clock may be hours ahead while an answer is on its way.
+    const timer = setTimeout(
+      () => {
+        isOver = true
+        reject(unavailable(new StoreError('transient', 'The store has not answered.')))
+      },
+      Math.min(MAX_TIMER_MS, this.patienceMs + STALLED_MS),
+    )
     try {
       return await Promise.race([this.#try(transition, () => isOver), silence])
     } finally {
-      timer.cancel()
+      clearTimeout(timer)
     }
   }
 
