@@ -77,7 +77,7 @@ export interface EventInput {
    * levels and `limits.stepBytes`. Default: null.
    */
   readonly data?: unknown
-  /** At most 1,000 bytes. The same id twice is one event. Default: a random one. */
+  /** At most 1,000 bytes. The same id twice under one name is one event. Default: a random one. */
   readonly id?: string
 }
 

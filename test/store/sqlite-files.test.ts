@@ -110,7 +110,10 @@ describe('opening', () => {
         pragma user_version = ${version};
         insert into runs (n, id, status, epoch, len, due_at, signalled, server, began_at, created_at, updated_at,
           takeovers, resume_failures) values (1, 'run', 'suspended', 3, 0, 1, 0, 'main', 1, 1, 1, 2, 0);
-        insert into inputs (run, body) values (1, 'input');`)
+        insert into inputs (run, body) values (1, 'input');
+        insert into waits (run, key, kind, seq, event, match, attempts, since)
+          values (1, 'w', 'EVENT', 0, 'order', '{"id":8}', 0, 1);
+        insert into events (id, name, data, accepted_at) values ('e', 'order', '{"id":7}', 1);`)
       older.close()
       const session = await connect()
       const [claimed] = (await session.claim({ limit: 1 })).claimed
@@ -118,6 +121,11 @@ describe('opening', () => {
         run: { id: 'run', epoch: 4, takeovers: 2, blamed: 0 },
         loaded: { input: 'input' },
       })
+      const query = { name: 'order', match: '{"id":7}', since: 0, until: null, exclude: new Set<string>() }
+      expect(await session.findEvents([query])).toMatchObject([{ id: 'e', acceptedAt: 1 }])
+      const event = { name: 'order', data: '{"id":8}' }
+      expect((await session.send([{ ...event, id: 'e' }])).signalled).toEqual([])
+      expect((await session.send([{ ...event, id: 'f' }])).signalled).toEqual(['run'])
     }
   })
 

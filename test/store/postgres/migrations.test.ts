@@ -4,6 +4,7 @@ import { Client } from 'pg'
 import { describe, expect, it } from 'vitest'
 import { CREATE_MIGRATIONS, MIGRATIONS } from '../../../src/store/postgres/sql/schema.ts'
 import { systemClock } from '../../../src/core/system-clock.ts'
+import { leafOf } from '../../../src/store/leaf.ts'
 import { postgresStore } from '../../../src/postgres.ts'
 import { query } from '../../support/postgres.ts'
 import { COMPLETED, DUE_NOW, eventWait, first, useDatabase } from './world.ts'
@@ -51,13 +52,21 @@ describe('migrations', () => {
         insert into durable.runs (id, status, epoch, len, bytes, due_at, signalled, server, began_at, created_at,
           updated_at, takeovers, resume_failures, commit_by, commit_epoch, commit_seq)
         values ('run', 'suspended', 3, 0, 5, 1, false, 'main', 1, 1, 1, 2, 0, 'nobody', 3, 1);
-        insert into durable.inputs (run, body) select n, 'input' from durable.runs`)
+        insert into durable.inputs (run, body) select n, 'input' from durable.runs;
+        insert into durable.waits (run_id, key, kind, seq, event, match, leaf, attempts, since)
+          values ('run', 'w', 'EVENT', 0, 'order', '{"id":8}', ${leafOf({ id: 8 })}, 0, 1);
+        insert into durable.events (id, name, data, accepted_at) values ('e', 'order', '{"id":7}', 1)`)
       const session = await world.connect(`after ${version}`)
       const [claimed] = (await session.claim({ limit: 1 })).claimed
       expect(claimed).toMatchObject({
         run: { id: 'run', epoch: 4, takeovers: 2, blamed: 0 },
         loaded: { input: 'input' },
       })
+      const query = { name: 'order', match: '{"id":7}', since: 0, until: null, exclude: new Set<string>() }
+      expect(await session.findEvents([query])).toMatchObject([{ id: 'e', acceptedAt: 1 }])
+      const event = { name: 'order', data: '{"id":8}' }
+      expect((await session.send([{ ...event, id: 'e' }])).signalled).toEqual([])
+      expect((await session.send([{ ...event, id: 'f' }])).signalled).toEqual(['run'])
       await session.close()
       await world.sql(`drop schema "${world.schema}" cascade`)
     }
