@@ -25,7 +25,8 @@ export function inOrderOfInstants(
 ): Over[] {
   const over: Instant[] = []
   // What the store has accepted shows how late it is there.
-  const until = Math.max(now, ...[...found.values()].map((event) => event?.acceptedAt ?? 0))
+  let until = now
+  for (const event of found.values()) if (event && event.acceptedAt > until) until = event.acceptedAt
   for (const wait of open) {
     const event = found.get(wait) ?? null
     if (event) over.push({ wait, event, at: event.acceptedAt })
