@@ -82,6 +82,16 @@ export function createResolvers({ durable, options, cursorOf, cursorSeal }: Reso
     return (await loading) ?? run
   }
 
+  const ends = new WeakMap<RunSnapshot, Promise<RunSnapshot | null>>()
+
+  /** With its result, and not what it has done: that may be a hundred thousand steps. */
+  async function withResult(run: RunSnapshot): Promise<RunSnapshot> {
+    if (!isSummary(run)) return run
+    const loading = ends.get(run) ?? loaded.get(run) ?? durable.runs.get(run.id, { steps: false })
+    ends.set(run, loading)
+    return (await loading) ?? run
+  }
+
   const waiting = new WeakMap<RunSnapshot, Promise<RunSnapshot | null>>()
 
   /** With what it waits for, likewise. */
@@ -145,10 +155,10 @@ export function createResolvers({ durable, options, cursorOf, cursorSeal }: Reso
     // In JSON before they reach the scalar: the executor throws what a resolver returns as an Error, and refuses a scalar
     // that makes null of something, as JSON does of NaN.
     DurableRun: {
-      data: async (run) => (await whole(run)).result?.data ?? null,
-      errors: async (run) => toJson((await whole(run)).result?.errors),
-      result: async (run) => (await whole(run)).result,
-      steps: async (run) => (await whole(run)).steps,
+      data: async (run) => (await withResult(run)).result?.data ?? null,
+      errors: async (run) => toJson((await withResult(run)).result?.errors),
+      result: async (run) => (await withResult(run)).result,
+      steps: async (run) => inTurns((await whole(run)).steps),
       waitingOn: async (run) => (await withWaits(run)).waitingOn,
       retryAfterMs: async (run) => (await withWaits(run)).retryAfterMs,
     },
@@ -157,6 +167,20 @@ export function createResolvers({ durable, options, cursorOf, cursorSeal }: Reso
       output: (step) => toJson(step.output),
       error: (step) => toJson(step.error),
     },
+  }
+}
+
+/** More than that are given to the executor by and by, so that others have their turn. */
+const MANY = 500
+
+function inTurns<T>(items: readonly T[]): readonly T[] | AsyncIterable<T> {
+  return items.length <= MANY ? items : byAndBy(items)
+}
+
+async function* byAndBy<T>(items: readonly T[]): AsyncGenerator<T> {
+  for (const [at, item] of items.entries()) {
+    if (at > 0 && at % MANY === 0) await new Promise<void>((resolve) => setImmediate(resolve))
+    yield item
   }
 }
 

@@ -30,6 +30,7 @@ export type {
   Step,
   StepAttempt,
   StepKind,
+  StepPage,
   StepRunOptions,
   StepSnapshot,
   StepStatus,

@@ -340,6 +340,15 @@ export interface ReadOptions {
   readonly summary?: boolean
   /** With `summary`: what the run waits for all the same. Default false. */
   readonly waits?: boolean
+  /** Without `summary`: all steps, none, or a part of them; a run may have a hundred thousand. Default true. */
+  readonly steps?: boolean | StepPage
+}
+
+export interface StepPage {
+  /** Default: all. */
+  readonly first?: number
+  /** The `id` of the last step of the part before. */
+  readonly after?: string
 }
 
 export interface Runs {

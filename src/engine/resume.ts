@@ -1,9 +1,11 @@
 import { decode } from '../core/codec.ts'
 import { messageOf } from '../core/errors.ts'
+import { JOURNAL_PAGE } from '../store/store.ts'
 import type { Claimed, LoadedRun } from '../store/store.ts'
 import type { Engine } from './engine.ts'
 import { Execution } from './execution.ts'
 import { giveBack } from './give-back.ts'
+import { journalPages } from './journal-pages.ts'
 import { Operation } from './operation.ts'
 import { outsideOfRequests } from './pump.ts'
 import type { RunInput } from './run-input.ts'
@@ -12,7 +14,7 @@ import { MAX_BLAME } from './takeovers.ts'
 
 /** Carries on a run that this process does not have in memory, from what the store kept of it. */
 export async function resumeCold(engine: Engine, claimed: Claimed, sentAt: number): Promise<void> {
-  const loaded = claimed.loaded ?? (await load(engine, claimed.run.id))
+  const loaded = await load(engine, claimed)
   if (engine.closing) return giveBackClaimed(engine, claimed)
   try {
     if (loaded) begin(engine, claimed, loaded, sentAt)
@@ -30,9 +32,20 @@ export async function giveBackClaimed({ store }: Engine, { run }: Claimed): Prom
   await store.call((session) => session.commit([part]))
 }
 
+/** What the claim has brought, and the rest of its journal. Null where the run was deleted meanwhile. */
+async function load(engine: Engine, { run, loaded }: Claimed): Promise<LoadedRun | null> {
+  const begun = loaded ?? (await loadEvicted(engine, run.id))
+  if (!begun || begun.journal.length >= run.len) return begun
+  const journal = [...begun.journal]
+  for await (const page of journalPages(engine, run.id, journal.length, run.len)) journal.push(...page)
+  // A step whose outcome were missing would run again (I2).
+  return journal.length < run.len ? null : { ...begun, journal }
+}
+
 /** It was said to be hot, and has been evicted since. */
-async function load({ store }: Engine, runId: string): Promise<LoadedRun | null> {
-  const view = await store.call((session) => session.read(runId, { journal: true, input: true }))
+async function loadEvicted({ store }: Engine, runId: string): Promise<LoadedRun | null> {
+  const journal = { from: 0, limit: JOURNAL_PAGE }
+  const view = await store.call((session) => session.read(runId, { journal, input: true }))
   if (!view?.journal || view.input === null) return null
   return { input: view.input, journal: view.journal, waits: view.waits }
 }

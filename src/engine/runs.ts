@@ -3,23 +3,30 @@ import { toMs } from '../core/duration.ts'
 import { MAX_BYTES } from '../core/limits.ts'
 import { assertWithin, readInput, Refusal, show } from '../core/refusals.ts'
 import { isRunId } from '../core/run-id.ts'
+import { JOURNAL_PAGE } from '../store/store.ts'
 import type { RunRecord } from '../store/store.ts'
 import type { ReadOptions, Runs, RunSnapshot } from '../types.ts'
 import type { Engine } from './engine.ts'
 import { encodeCursor, toQuery } from './list-query.ts'
 import { encodeResult } from './result.ts'
 import { toSnapshot, toSummary } from './snapshot.ts'
+import { withAllSteps, withStepsOf } from './step-pages.ts'
 
 /** `durable.runs` */
 export function createRuns(engine: Engine): Runs {
-  const get = async (id: string, { summary = false, waits = false }: ReadOptions = {}): Promise<RunSnapshot | null> => {
+  const get = async (id: string, options: ReadOptions = {}): Promise<RunSnapshot | null> => {
+    const { summary = false, waits = false, steps = true } = options
     if (!isRunId(id)) return null
     if (summary) {
       const view = await (waits ? engine.reads.view(id) : engine.reads.row(id))
       return view && toSummary(view, waits, engine.find(id)?.run ?? null)
     }
-    const view = await engine.store.call((session) => session.read(id, { journal: true, result: true }))
-    return view && toSnapshot(view, engine.find(id)?.run ?? null, engine.hosts.get(view.run.server))
+    const journal = steps !== false && { from: 0, limit: JOURNAL_PAGE }
+    const view = await engine.store.call((session) => session.read(id, { journal, result: true }))
+    if (!view) return null
+    const run = toSnapshot(view, engine.find(id)?.run ?? null, engine.hosts.get(view.run.server))
+    if (steps === false) return { ...run, steps: [] }
+    return steps === true ? withAllSteps(engine, view, run) : withStepsOf(engine, view, run, steps)
   }
 
   return {

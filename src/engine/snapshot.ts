@@ -51,7 +51,7 @@ export function toSnapshot(view: RunView, execution: Execution | null, host: Pic
     result: view.result === null ? null : (decodeResult(view.result).result as RunSnapshot['result']), // formatted errors
     waitingOn: waits,
     steps: [
-      ...(view.journal ?? []).filter(({ kind }) => kind !== 'PASS').map((outcome) => finishedStep(outcome, host)),
+      ...finishedSteps(view.journal ?? [], host),
       // An attempt under way may still have the wait for it in the store.
       ...(ended ? [] : view.waits.filter((wait) => !execution?.attempts.has(wait.key)).map(waitingStep)),
       ...(execution && !ended ? runningSteps(execution) : []),
@@ -80,16 +80,31 @@ function waitSnapshot(wait: WaitRecord, execution: Execution | null): WaitSnapsh
   }
 }
 
+export function finishedSteps(journal: readonly OutcomeRecord[], host: Pick<Host, 'mask'> | null): StepSnapshot[] {
+  return journal.filter(({ kind }) => kind !== 'PASS').map((outcome) => finishedStep(outcome, host))
+}
+
+/** Outputs and errors are decoded for whoever looks at them: most look at the status. */
 function finishedStep(outcome: OutcomeRecord, host: Pick<Host, 'mask'> | null): StepSnapshot {
-  const value = outcome.kind === 'FIELD' ? null : valueOf(outcome)
+  let seen: Pick<StepSnapshot, 'output' | 'error'> | null = null
+  const read = (): Pick<StepSnapshot, 'output' | 'error'> => {
+    const value = outcome.kind === 'FIELD' ? null : valueOf(outcome)
+    return outcome.ok
+      ? { output: value ?? null, error: null }
+      : { output: null, error: visibleError(value, outcome.body, host) }
+  }
   return {
     id: outcome.key,
     ...parseKey(outcome.key),
     kind: outcome.kind as StepKind, // a PASS is no step
     status: outcome.ok ? 'COMPLETED' : 'FAILED',
     attempts: outcome.attempts,
-    output: outcome.ok ? (value ?? null) : null,
-    error: outcome.ok ? null : visibleError(value, outcome.body, host),
+    get output() {
+      return (seen ??= read()).output
+    },
+    get error() {
+      return (seen ??= read()).error
+    },
     startedAt: new Date(outcome.committedAt - outcome.tookMs),
     endedAt: new Date(outcome.committedAt),
   }

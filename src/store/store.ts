@@ -316,8 +316,12 @@ export interface Claimed {
   readonly loaded: LoadedRun | null
 }
 
+/** A page of a journal, for who reads it and for stores that answer in one piece: parsing it holds the event loop. */
+export const JOURNAL_PAGE = 1000
+
 export interface LoadedRun {
   readonly input: string
+  /** From its beginning on, all of it or a part; of a longer one (see `RunRecord.len`) the rest is read. */
   readonly journal: readonly OutcomeRecord[]
   readonly waits: readonly WaitRecord[]
 }
@@ -371,9 +375,15 @@ export interface BeatReceipt {
 export interface ReadParts {
   /** Default true. */
   readonly waits?: boolean
-  readonly journal?: boolean
+  readonly journal?: boolean | JournalPart
   readonly result?: boolean
   readonly input?: boolean
+}
+
+/** So many outcomes, from that position on. */
+export interface JournalPart {
+  readonly from: number
+  readonly limit: number
 }
 
 export interface RunView {

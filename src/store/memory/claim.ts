@@ -1,4 +1,5 @@
 import type { Claimed, ClaimReceipt, ClaimRequest, LoadedRun } from '../store.ts'
+import { JOURNAL_PAGE } from '../store.ts'
 import type { RunEntry } from './database.ts'
 import { journalOf, transact, update, waitsOf } from './database.ts'
 import { ensureRegistered } from './liveness.ts'
@@ -69,7 +70,7 @@ function take(caller: Caller, at: number, entries: readonly RunEntry[], { hot }:
 }
 
 function load(entry: RunEntry): LoadedRun {
-  return { input: entry.input, journal: journalOf(entry), waits: waitsOf(entry) }
+  return { input: entry.input, journal: journalOf(entry, { from: 0, limit: JOURNAL_PAGE }), waits: waitsOf(entry) }
 }
 
 function nextDueAt(caller: Caller, at: number, request: ClaimRequest): number | null {

@@ -1,5 +1,5 @@
 import { callHook } from '../commit-hook.ts'
-import type { Conflict, OutcomeRecord, RunRecord, StoreHint, WaitRecord } from '../store.ts'
+import type { Conflict, JournalPart, OutcomeRecord, RunRecord, StoreHint, WaitRecord } from '../store.ts'
 import type { Hints } from '../hints.ts'
 import type { EventLog } from './event-log.ts'
 import type { Caller } from './session.ts'
@@ -89,8 +89,10 @@ export function update(entry: RunEntry, at: number, values: Partial<RunRecord>):
   entry.record = { ...entry.record, updatedAt: at, ...values }
 }
 
-export function journalOf(entry: RunEntry): OutcomeRecord[] {
-  return [...entry.journal.values()].toSorted((one, other) => one.pos - other.pos)
+export function journalOf(entry: RunEntry, part: JournalPart | true): OutcomeRecord[] {
+  const { from, limit } = part === true ? { from: 0, limit: Infinity } : part
+  const journal = [...entry.journal.values()].filter(({ pos }) => pos >= from)
+  return journal.toSorted((one, other) => one.pos - other.pos).slice(0, limit)
 }
 
 export function waitsOf(entry: RunEntry): WaitRecord[] {

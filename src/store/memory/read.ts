@@ -9,7 +9,7 @@ export function read(caller: Caller, runId: string, parts: ReadParts = {}): RunV
     at: caller.now(),
     run: entry.record,
     waits: parts.waits === false ? [] : waitsOf(entry),
-    journal: parts.journal ? journalOf(entry) : null,
+    journal: parts.journal ? journalOf(entry, parts.journal) : null,
     result: parts.result ? entry.result : null,
     input: parts.input ? entry.input : null,
   }

@@ -1,5 +1,5 @@
 import type { Claimed, ClaimReceipt, ClaimRequest, LoadedRun } from '../store.ts'
-import { StoreError } from '../store.ts'
+import { JOURNAL_PAGE, StoreError } from '../store.ts'
 import type { Caller } from './session.ts'
 import * as sql from './sql/claim.ts'
 import type { RunRow } from './sql/rows.ts'
@@ -48,19 +48,16 @@ function isClaimed(row: sql.ClaimRow): row is RunRow & sql.NextDue {
 }
 
 async function load(caller: Caller, runs: readonly RunRow[]): Promise<Map<string, LoadedRun>> {
-  const rows = await caller.claims.query(
-    sql.LOAD,
-    runs.map(({ id }) => id),
-  )
-  const loaded = new Map(
-    rows.map(({ id, input, journal, waits }) => [
-      id,
-      { input, journal: journal.map(toOutcomeRecord), waits: waits.map(toWaitRecord) },
-    ]),
-  )
+  const loaded = new Map<string, LoadedRun>()
+  for (const part of inParts(runs)) {
+    const ids = part.map(({ id }) => id)
+    for (const { id, input, journal, waits } of await caller.claims.query(sql.LOAD, ids, JOURNAL_PAGE)) {
+      loaded.set(id, { input, journal: journal.map(toOutcomeRecord), waits: waits.map(toWaitRecord) })
+    }
+  }
   for (const { id, len } of runs) {
     // A step whose outcome were missing would run again (I2). Given back by the next beats, since nobody here has it.
-    if (loaded.get(id)?.journal.length !== len) {
+    if (loaded.get(id)?.journal.length !== Math.min(len, JOURNAL_PAGE)) {
       throw new StoreError(
         'transient',
         `Expected ${len} outcomes of ${id}, but read another number. It is tried again.`,
@@ -68,4 +65,19 @@ async function load(caller: Caller, runs: readonly RunRow[]): Promise<Map<string
     }
   }
   return loaded
+}
+
+/** So that what comes with one answer is parsed in a few milliseconds. */
+function inParts(runs: readonly RunRow[]): RunRow[][] {
+  const parts: RunRow[][] = []
+  let outcomes = Infinity
+  for (const run of runs) {
+    if (outcomes > JOURNAL_PAGE) {
+      parts.push([])
+      outcomes = 0
+    }
+    parts.at(-1)?.push(run)
+    outcomes += Math.min(run.len, JOURNAL_PAGE)
+  }
+  return parts
 }

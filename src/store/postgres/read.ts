@@ -5,7 +5,8 @@ import { toOutcomeRecord, toRunRecord, toWaitRecord } from './sql/rows.ts'
 
 export async function read({ general }: Caller, runId: string, parts: ReadParts = {}): Promise<RunView | null> {
   const { waits = true, journal = false, result = false, input = false } = parts
-  const [row] = await general.query(sql.READ, runId, journal, result, input, waits)
+  const { from, limit } = typeof journal === 'boolean' ? { from: 0, limit: null } : journal
+  const [row] = await general.query(sql.READ, runId, journal !== false, result, input, waits, from, limit)
   if (!row) return null
   return {
     at: row.at,

@@ -25,7 +25,9 @@ export async function read(caller: Caller, runId: string, parts: ReadParts = {})
   })
   if (!found || !parts.journal) return found?.view ?? null
   // A journal is only ever appended to: as far as the run's row says, it is of the same moment.
-  const journal = await readJournal(caller, found.n, found.view.run.len)
+  const { len } = found.view.run
+  const { from, limit } = parts.journal === true ? { from: 0, limit: len } : parts.journal
+  const journal = await readJournal(caller, found.n, Math.min(len, from + limit), from)
   return journal && { ...found.view, journal }
 }
 

@@ -1,4 +1,4 @@
-import { JOURNAL, type OutcomeTuple, RUN_COLUMNS, type RunRow, WAITS, type WaitTuple } from './rows.ts'
+import { journalPart, type OutcomeTuple, RUN_COLUMNS, type RunRow, WAITS, type WaitTuple } from './rows.ts'
 import { NOW, statement } from './statement.ts'
 
 /** One row for each claimed run; where none is, one row whose `id` is null. */
@@ -127,7 +127,7 @@ export const NEXT_DUE = statement<[servers: readonly string[] | null], Pick<Next
  * a run, and its outcomes as of the statement's beginning, when their last ones may not have been committed yet.
  */
 export const LOAD = statement<
-  [ids: readonly string[]],
+  [ids: readonly string[], maxOutcomes: number],
   {
     readonly id: string
     readonly input: string
@@ -137,7 +137,7 @@ export const LOAD = statement<
 >(
   'load',
   `
-  select r.id, (select i.body from durable.inputs i where i.run = r.n) as input, ${JOURNAL} as journal, ${WAITS} as waits
+  select r.id, (select i.body from durable.inputs i where i.run = r.n) as input, ${journalPart('0', '$2::integer')} as journal, ${WAITS} as waits
   from durable.runs r
   where r.id = any($1::text[])`,
 )

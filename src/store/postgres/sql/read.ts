@@ -1,10 +1,10 @@
 import type { PeekReceipt, RunStatus } from '../../store.ts'
-import { JOURNAL, type OutcomeTuple, RUN_COLUMNS, type RunRow, WAITS, type WaitTuple } from './rows.ts'
+import { journalPart, type OutcomeTuple, RUN_COLUMNS, type RunRow, WAITS, type WaitTuple } from './rows.ts'
 import { NOW, statement } from './statement.ts'
 
 /** One statement, and so of one moment. */
 export const READ = statement<
-  [id: string, journal: boolean, result: boolean, input: boolean, waits: boolean],
+  [id: string, journal: boolean, result: boolean, input: boolean, waits: boolean, from: number, limit: number | null],
   RunRow & {
     readonly at: number
     readonly waits: readonly WaitTuple[] | null
@@ -16,7 +16,7 @@ export const READ = statement<
   'read',
   `
   select ${NOW} as at, ${RUN_COLUMNS}, case when $5 then ${WAITS} end as waits,
-    case when $2 then ${JOURNAL} end as journal,
+    case when $2 then ${journalPart('$6::integer', '$7::integer')} end as journal,
     case when $3 then (select x.body from durable.results x where x.run = r.n) end as result,
     case when $4 then (select x.body from durable.inputs x where x.run = r.n) end as input
   from durable.runs r

@@ -58,11 +58,11 @@ export type OutcomeTuple = readonly [
   ordering: string | null,
 ]
 
-/** Of the run whose number is `r.n`. */
-export const JOURNAL = `
+/** Of the run whose number is `r.n`, from that position on. `limit` null: all. */
+export const journalPart = (from: string, limit: string): string => `
   (select coalesce(json_agg(json_build_array(o.pos, o.key, o.kind, o.ok, o.body, o.calls, o.attempts, o.event_id,
       o.event_name, o.took_ms, o.committed_at, o.ordering) order by o.pos), '[]')
-    from durable.outcomes o where o.run = r.n)`
+    from (select * from durable.outcomes p where p.run = r.n and p.pos >= ${from} order by p.pos limit ${limit}) o)`
 
 export function toOutcomeRecord(tuple: OutcomeTuple): OutcomeRecord {
   const [pos, key, kind, ok, body, calls, attempts, eventId, eventName, tookMs, committedAt, ordering] = tuple
