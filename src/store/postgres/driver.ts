@@ -22,7 +22,7 @@ const PARSERS: Readonly<Record<number, Parse>> = {
 }
 
 /** A connection whose rows come as text, also where `pg.defaults.binary` or the pool's options say otherwise. */
-export class DriverClient extends Client {
+class DriverClient extends Client {
   readonly binary = false // the driver's own property, which its types do not have
 }
 
