@@ -57,7 +57,7 @@ const durable = createDurable({
   onWarning: (message, details) => console.warn(new Date().toISOString(), message, JSON.stringify(details)),
 })
 const yoga = createYoga({
-  schema: createTortureSchema({ life, witness, random: random.fork('schema'), clock }),
+  schema: createTortureSchema({ life, witness, random: random.fork('schema') }),
   plugins: [useDurable(durable)],
   logging: false,
 })
