@@ -1,14 +1,14 @@
 /**
  * What every store can hold, whichever it is. Names go into indexes, and a row of PostgreSQL's has at most 2,704 bytes
- * there: a run's id with a key, an event's name with its id, an owner with a time and a run's id, and one idempotency
- * key of server, owner and key. Checked at the door, before anything has an effect, so that nothing is refused by a
- * store later, when a step has already run.
+ * there: an event's name with a run's id and a key, an event's name with its id, an owner with a time and a run's id,
+ * one idempotency key of server, owner and key. Checked at the door, before anything has an effect, so that nothing is
+ * refused by a store later, when a step has already run.
  *
  * In bytes, as a text is written to a store: UTF-8, with what no store can hold as it is counted at its escaped length.
  */
 export const MAX_BYTES = {
   /** A step's key: the path to its field, with aliases and the identities of list items, and its id. */
-  key: 2_400,
+  key: 1_500,
   owner: 1_000,
   /** A server's `name`. */
   server: 100,

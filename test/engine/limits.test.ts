@@ -38,7 +38,7 @@ overAllStores('what goes into an index', (world) => {
     const options = oneField(working, { owner: () => owner, idempotencyKey: () => text(255), version: text(1_000) })
     const mutation = { ...options, typeDefs: `${options.typeDefs} type Mutation { go(n: Int): Any }` }
     const server = world().serve({ ...mutation, resolvers: { ...options.resolvers, Mutation: { go: working } } })
-    const alias = text(2_300)
+    const alias = text(1_400)
     const { runId } = await server.ask(`mutation ${`N${text(999)}`} { ${`a${alias}`}: go }`)
     expect(await server.finish(runId)).toMatchObject({ status: 'COMPLETED', owner })
     expect((await world().until(server.durable.runs.list({ owner }))).runs).toMatchObject([{ id: runId }])
@@ -51,7 +51,7 @@ overAllStores('what goes into an index', (world) => {
     const server = world().serve(
       oneField(async (_source, _args, { step }) => (await step.waitForEvent('e', { event: name }))?.id),
     )
-    const { runId } = await server.ask(`{ ${`a${text(2_300)}`}: go }`)
+    const { runId } = await server.ask(`{ ${`a${text(1_480)}`}: go }`)
     await world().until(server.durable.send({ name, id: text(1_000) }))
     expect(Object.values((await server.finish(runId)).result?.data ?? {})).toEqual([text(1_000)])
   })
