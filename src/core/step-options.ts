@@ -1,5 +1,5 @@
 import type { Backoff } from './backoff.ts'
-import { toMs } from './duration.ts'
+import { MAX_MS, toMs } from './duration.ts'
 import { DurableError } from './errors.ts'
 import { toJson } from './json.ts'
 import { MAX_BYTES } from './limits.ts'
@@ -69,12 +69,17 @@ const HAS_A_YEAR = /\d{4}/
 export function instantOf(date: unknown): number {
   const isText = typeof date === 'string' && HAS_A_YEAR.test(date)
   if (isText || typeof date === 'number' || date instanceof Date) {
-    const instant = new Date(date).getTime()
+    const instant = typeof date === 'number' ? withinDates(date) : new Date(date).getTime()
     if (!Number.isNaN(instant)) return instant
   }
   throw new Refusal(
     `Expected the end of a sleep to be a Date, milliseconds since 1970 or a text such as '2026-11-25T09:00:00Z', but got ${date instanceof Date ? 'an invalid Date' : show(date)}.`,
   )
+}
+
+/** Beyond the last date is practically never, as it is for durations. */
+function withinDates(instant: number): number {
+  return Number.isFinite(instant) ? Math.min(Math.max(instant, -MAX_MS), MAX_MS) : Number.NaN
 }
 
 export interface EventWait {

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Timer } from '../core/clock.ts'
+import { MAX_MS } from '../core/duration.ts'
 import { isNested, parseKey } from '../core/keys.ts'
 import type { EventQuery, EventRecord, NewWait, WaitKind, WaitRecord } from '../store/store.ts'
 import type { WaitSnapshot } from '../types.ts'
@@ -42,7 +43,11 @@ export interface Wait {
 }
 
 /** No Date is later; a day is left for clocks that differ. */
-const MAX_INSTANT = 8.64e15 - 86_400_000
+const MAX_INSTANT = MAX_MS - 86_400_000
+
+function withinDates(forMs: number | null, now: number): number | null {
+  return forMs === null ? null : Math.min(forMs, MAX_INSTANT - now)
+}
 
 /**
  * The waits of one execution that are open.
@@ -116,7 +121,7 @@ export class Waits {
     const stored = this.#stored.get(spec.key)
     if (stored?.kind === spec.kind) return this.#takeUp(spec, stored)
     const now = this.#execution.engine.storeNow()
-    const forMs = spec.forMs === null ? null : Math.min(spec.forMs, MAX_INSTANT - now)
+    const forMs = withinDates(spec.forMs, now)
     const held = this.#execution.owner.mayHold(forMs, spec.scope)
     // Of a retry the store has to know how many attempts there were: whoever goes on with the run counts on from there.
     const registering = !held || spec.event !== null || spec.kind === 'RETRY'
@@ -250,13 +255,14 @@ export class Waits {
   #takeUp(spec: WaitSpec, stored: WaitRecord): void {
     this.#stored.delete(spec.key)
     const now = this.#execution.engine.storeNow()
+    const forMs = withinDates(spec.forMs, now)
     const change = changeOf(spec, stored)
-    const keepsEnd = spec.kind !== 'EVENT' || (spec.forMs === null) === (stored.until === null)
+    const keepsEnd = spec.kind !== 'EVENT' || (forMs === null) === (stored.until === null)
     const wait: Wait = {
       spec,
       seq: stored.seq,
       since: stored.since,
-      until: keepsEnd ? stored.until : spec.forMs === null ? null : now + spec.forMs,
+      until: keepsEnd ? stored.until : forMs === null ? null : now + forMs,
       registered: change === null,
       registering: true,
       keepsEnd,

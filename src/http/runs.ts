@@ -89,7 +89,7 @@ function decodeId(id: string): string {
 function waitIn(url: URL): number | null {
   const wait = url.searchParams.get('wait')
   if (wait === null) return 0
-  return /^\d{1,12}(\.\d+)?$/.test(wait) ? Number(wait) * 1000 : null
+  return /^\d+(\.\d+)?$/.test(wait) ? Number(wait) * 1000 : null
 }
 
 function finished({ result, http }: StoredResult): Response {

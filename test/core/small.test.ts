@@ -17,6 +17,11 @@ describe('toMs', () => {
     ['1w', 604_800_000],
     ['1.5h', 5_400_000],
     ['100', 100],
+    [8.64e15, 8.64e15],
+    [8.64e15 + 2, 8.64e15],
+    [Number.MAX_SAFE_INTEGER, 8.64e15],
+    [1e300, 8.64e15],
+    ['9999999y', 8.64e15],
   ])('%j is %d ms', (duration, ms) => {
     expect(toMs(duration)).toBe(ms)
   })
