@@ -1,7 +1,8 @@
 import type { ExecutionResult } from 'graphql'
 import type { Clock, Timer } from '../core/clock.ts'
+import { ignoreRejection } from '../core/rejections.ts'
 import type { ContextOptions, ResumedRun } from '../types.ts'
-import { ignoreRejection, unexpected, UserFunctionError } from './user-functions.ts'
+import { unexpected, UserFunctionError } from './user-functions.ts'
 import type { Warn } from './user-functions.ts'
 
 type Enter = NonNullable<ContextOptions<unknown, unknown>['enter']>

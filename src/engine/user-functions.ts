@@ -1,8 +1,8 @@
-import { types } from 'node:util'
 import { GraphQLError } from 'graphql'
 import { isGraphQLError } from '../core/codec.ts'
 import { DurableError, messageOf } from '../core/errors.ts'
 import { identityText } from '../core/identity.ts'
+import { ignoreRejection } from '../core/rejections.ts'
 import type { DurableOptions, Identity } from '../types.ts'
 
 /*
@@ -145,18 +145,6 @@ export function assertFunctions(options: Readonly<Record<string, unknown>>): voi
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || typeof value === 'function') continue
     throw new TypeError(`Expected ${name} to be a function, but got ${kindOf(value)}.`)
-  }
-}
-
-/** Whether it is a promise. One that nobody awaits must not end the process when it rejects. */
-export function ignoreRejection(value: unknown, onRejected: (error: unknown) => void = () => {}): boolean {
-  if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return false
-  // Other thenables (query builders) would begin their work if they were asked.
-  if (types.isPromise(value)) value.catch(onRejected)
-  try {
-    return typeof (value as { then?: unknown }).then === 'function'
-  } catch {
-    return false // a getter that throws is no promise's
   }
 }
 

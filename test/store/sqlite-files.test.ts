@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { RunCommit, StoreSession } from '../../src/store/store.ts'
 import { Database } from '../../src/store/sqlite/database.ts'
 import { statement } from '../../src/store/sqlite/sql/statement.ts'
@@ -289,6 +289,37 @@ describe('files that are deleted or replaced while they are open', () => {
     } finally {
       chmodSync(directory, 0o700)
     }
+  })
+})
+
+describe('an onWarning of a store', () => {
+  it.each([
+    [
+      'throws',
+      (): void => {
+        throw new Error('no logger')
+      },
+    ],
+    ['is asynchronous and rejects', async (): Promise<void> => Promise.reject(new Error('no logger'))],
+  ])('that %s keeps nothing from being done', async (_, onWarning) => {
+    const told = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    const clock = createTestClock()
+    const session = await sqliteStore({ path, onWarning }).connect({ processId: 'p', leaseMs: 500, clock })
+    sessions.push(session)
+    const raw = new DatabaseSync(path)
+    for (const [n, data] of [
+      [1, '{broken'],
+      [2, '{"id":7}'],
+    ] as const) {
+      raw.prepare('insert into events values (?, ?, ?, ?, ?, 0)').run(n, `event ${n}`, 'order', data, clock.now())
+      raw.prepare('insert into undispatched values (?, ?, 0)').run(n, clock.now())
+    }
+    await clock.advance(3_000)
+    await session.reap()
+    expect(raw.prepare('select event from undispatched where set_aside = 0').all()).toEqual([])
+    raw.close()
+    expect(told).toHaveBeenCalledWith(expect.stringMatching(/onWarning.*no logger/), 'DurableWarning')
+    told.mockRestore()
   })
 })
 

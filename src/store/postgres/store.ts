@@ -1,6 +1,7 @@
 import type { PoolConfig } from 'pg'
 import type { ConnectOptions, Store, StoreSession } from '../store.ts'
 import { StoreError } from '../store.ts'
+import { createStoreWarn } from '../warning.ts'
 import { type Destination, destinationOf, singleDestination } from './hosts.ts'
 import { probe } from './probe.ts'
 import { keyOf } from './presence.ts'
@@ -56,7 +57,7 @@ const MAX_SCHEMA_BYTES = 63
 /** The store for many processes on many hosts: PostgreSQL 14 or later, through `pg`. */
 export function postgresStore(options: PostgresStoreOptions): PostgresStore {
   const { schema = SCHEMA, connections = CONNECTIONS, onCommit } = options
-  const onWarning = options.onWarning ?? ((message) => process.emitWarning(message, 'DurableWarning'))
+  const warn = createStoreWarn(options.onWarning)
   const destination = toDestination(options)
   assertSchema(schema)
   const warned = new Set<string>()
@@ -64,7 +65,7 @@ export function postgresStore(options: PostgresStoreOptions): PostgresStore {
   function warnOnce(message: string): void {
     if (warned.has(message)) return
     warned.add(message)
-    onWarning(message)
+    warn(message)
   }
 
   return {
@@ -81,7 +82,7 @@ export function postgresStore(options: PostgresStoreOptions): PostgresStore {
         schema,
         connections,
         ownsConnections,
-        warn: onWarning,
+        warn,
         onCommit,
       })
     },

@@ -1,5 +1,6 @@
 import type { ConnectOptions, Store, StoreSession } from '../store.ts'
 import { createHints } from '../hints.ts'
+import { createStoreWarn } from '../warning.ts'
 import { IN_MEMORY, openDatabase } from './open.ts'
 import type { Database } from './database.ts'
 import { openSession } from './session.ts'
@@ -43,7 +44,7 @@ const BUSY_TIMEOUT_MS = 5_000
 export function sqliteStore(pathOrOptions: string | SqliteStoreOptions): SqliteStore {
   const options = typeof pathOrOptions === 'string' ? { path: pathOrOptions } : pathOrOptions
   const { path, busyTimeoutMs = BUSY_TIMEOUT_MS, onCommit } = options
-  const warn = options.onWarning ?? ((message) => process.emitWarning(message, 'DurableWarning'))
+  const warn = createStoreWarn(options.onWarning)
   const hints = createHints()
   const open = (): Promise<Database> => openDatabase({ path, busyTimeoutMs, onCommit })
   let shared: Promise<Database> | undefined
