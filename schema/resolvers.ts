@@ -1,6 +1,7 @@
 import { toMs } from '../src/core/duration.ts'
 import { badInput } from '../src/core/refusals.ts'
 import type { CursorSeal } from '../src/engine/cursor-seal.ts'
+import { nextTurn } from '../src/engine/scheduler.ts'
 import { hasWaits, isSummary } from '../src/engine/snapshot.ts'
 import type { Durable, DurableOptions, ListFilter, RunSnapshot, RunStatus, StepSnapshot } from '../src/types.ts'
 import { createAccess } from './access.ts'
@@ -179,7 +180,7 @@ function inTurns<T>(items: readonly T[]): readonly T[] | AsyncIterable<T> {
 
 async function* byAndBy<T>(items: readonly T[]): AsyncGenerator<T> {
   for (const [at, item] of items.entries()) {
-    if (at > 0 && at % MANY === 0) await new Promise<void>((resolve) => setImmediate(resolve))
+    if (at > 0 && at % MANY === 0) await nextTurn()
     yield item
   }
 }

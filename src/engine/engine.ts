@@ -36,7 +36,7 @@ export class Engine {
   readonly turns = new Turns()
   /** Operations whose run this process holds, or keeps hot. */
   readonly #operations = new Map<string, Operation>()
-  readonly #hot: HotCache
+  readonly #hot: HotCache<Execution>
   readonly reads: Reads
   readonly waiters: Waiters
   readonly writer: Writer
@@ -88,7 +88,7 @@ export class Engine {
   }
 
   #scanEvents(): void {
-    for (const { run } of this.#operations.values()) if (run?.state === 'live') run.waits.scanIfWaiting()
+    for (const run of this.liveRuns) run.waits.scanIfWaiting()
   }
 
   /** A server's runs are carried on as soon as it can make passes. */
@@ -197,8 +197,9 @@ export class Engine {
     return this.#operations.get(runId)
   }
 
-  get operations(): ReadonlyMap<string, Operation> {
-    return this.#operations
+  /** Executions whose lease this process holds. */
+  get liveRuns(): readonly Execution[] {
+    return [...this.#operations.values()].flatMap(({ run }) => (run?.state === 'live' ? run : []))
   }
 
   /** Parked runs stay in memory, and are carried on from there when they are due. */

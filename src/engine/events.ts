@@ -1,10 +1,18 @@
+import type { Clock } from '../core/clock.ts'
 import { toJson } from '../core/json.ts'
 import { MAX_BYTES } from '../core/limits.ts'
 import { assertWithin, readInput, someText, withOnly } from '../core/refusals.ts'
 import type { NewEvent } from '../store/store.ts'
 import type { EventInput } from '../types.ts'
-import type { Engine } from './engine.ts'
 import type { EngineOptions } from './options.ts'
+import type { StoreAccess } from './store-access.ts'
+
+/** Where events are sent from: the engine implements it. */
+interface Sender {
+  readonly clock: Clock
+  readonly options: EngineOptions
+  readonly store: StoreAccess
+}
 
 /** An event that can be stored, matched and delivered. */
 export interface ReadyEvent {
@@ -21,18 +29,18 @@ export interface ReadyEvent {
  * @throws DurableError DURABLE_TOO_LARGE, DURABLE_NOT_SERIALIZABLE, DURABLE_STORE_UNAVAILABLE
  */
 export async function sendEvents(
-  engine: Engine,
+  sender: Sender,
   event: EventInput | readonly EventInput[],
 ): Promise<{ ids: string[] }> {
-  const events = readInput(() => readEvents(event, engine.options))
+  const events = readInput(() => readEvents(event, sender.options))
   return deposit(
-    engine,
-    events.map((each) => ({ ...each, id: each.id ?? `evt_${engine.clock.randomId()}` })),
+    sender,
+    events.map((each) => ({ ...each, id: each.id ?? `evt_${sender.clock.randomId()}` })),
   )
 }
 
-export async function deposit(engine: Engine, events: readonly NewEvent[]): Promise<{ ids: string[] }> {
-  await engine.store.call((session) => session.send(events))
+export async function deposit({ store }: Sender, events: readonly NewEvent[]): Promise<{ ids: string[] }> {
+  await store.call((session) => session.send(events))
   return { ids: events.map(({ id }) => id) }
 }
 

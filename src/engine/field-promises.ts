@@ -1,7 +1,6 @@
 import type { GraphQLError, GraphQLResolveInfo } from 'graphql'
 import { isNested, itemByIndex, scopeAround } from '../core/keys.ts'
 import { SharedItems } from './adopted.ts'
-import type { Operation } from './operation.ts'
 import { isThenable, pathOf } from './paths.ts'
 import type { Scope } from './scope.ts'
 
@@ -19,9 +18,17 @@ export interface Kept {
   readonly scope: Scope | null
 }
 
+/** Where what came of fields is kept for the next pass, and what is pending is known: the operation. */
+export interface FieldHome {
+  readonly kept: Map<string, Kept>
+  readonly pendingFields: { add(field: PendingField): void; delete(field: PendingField): void }
+  readonly phase: 'foreground' | 'background' | 'over'
+  readonly run: { considerParking(): void } | null
+}
+
 /** A call of a field's resolver, by name. */
 export interface FieldCall {
-  readonly operation: Operation
+  readonly operation: FieldHome
   readonly key: string
   readonly info: GraphQLResolveInfo
   readonly scope: Scope | null
@@ -64,7 +71,7 @@ export class PendingField {
   }
 }
 
-export function takeKept(operation: Operation, key: string): Kept | null {
+export function takeKept(operation: FieldHome, key: string): Kept | null {
   const kept = operation.kept.get(key)
   if (!kept) return null
   if (kept.value instanceof Thrown) throw kept.value.error
@@ -72,7 +79,7 @@ export function takeKept(operation: Operation, key: string): Kept | null {
 }
 
 /** Calls a resolver for the first and last time: every later pass gets what it gave. */
-export function keep(operation: Operation, key: string, scope: Scope, call: () => unknown): unknown {
+export function keep(operation: FieldHome, key: string, scope: Scope, call: () => unknown): unknown {
   try {
     const value = call()
     operation.kept.set(key, { value, scope })
@@ -167,7 +174,7 @@ function awaited(
 }
 
 function awaitedToItsEnd(
-  operation: Operation,
+  operation: FieldHome,
   pending: PendingField,
   read: ((value: unknown) => unknown) | null,
 ): PromiseLike<unknown> {

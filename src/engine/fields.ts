@@ -198,7 +198,7 @@ export const durableFieldResolver: Resolver = (source, args, context, info) => {
 /** Of any operation of this process so far: most have none, and look nowhere (I8). */
 let somePropertiesAreKept = false
 
-function keepProperty(field: FieldCall, value: unknown): unknown {
+function keepProperty(field: FieldCall & { readonly operation: Operation }, value: unknown): unknown {
   const { operation, key, scope } = field
   somePropertiesAreKept = true
   operation.keepsProperties = true

@@ -1,8 +1,9 @@
-import type { ExecutionResult, GraphQLError } from 'graphql'
+import type { ExecutionResult } from 'graphql'
 import type { Operation } from './operation.ts'
+import type { Masking } from './visible-error.ts'
 
 /** A server, as the engine sees it: something that can execute an operation through its own pipeline. */
-export interface Host {
+export interface Host extends Masking {
   /** Runs belong to the server of this name. */
   readonly name: string
   /** It makes again what else its executor is called with (`RemadeArgs`). */
@@ -18,8 +19,6 @@ export interface Host {
    * of it is told to `Operation.onDelivered`.
    */
   deliversLater(context: unknown): boolean
-  /** What the server's masking makes of an error that a resolver threw. */
-  mask(error: GraphQLError): unknown
   /**
    * One pass: the operation, whole, through the server's pipeline. Hot (`operation.args` is there): with the
    * foreground's own context and arguments. Cold: with a context made from what the run kept. Rejects, or answers

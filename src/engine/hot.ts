@@ -1,5 +1,4 @@
 import type { Clock, Timer } from '../core/clock.ts'
-import type { Execution } from './execution.ts'
 
 export interface HotLimits {
   readonly runs: number
@@ -7,25 +6,33 @@ export interface HotLimits {
   readonly ttlMs: number
 }
 
+/** A parked execution, as far as keeping it goes. */
+interface Parked {
+  readonly runId: string
+  readonly epoch: number
+  readonly weight: number
+  readonly parkedAt: number
+}
+
 /** Parked executions whose promises are kept, to go on without a replay. The oldest are evicted first. */
-export class HotCache {
+export class HotCache<Run extends Parked> {
   readonly #clock: Clock
   readonly #limits: HotLimits
-  readonly #evict: (execution: Execution) => void
+  readonly #evict: (execution: Run) => void
   /** In the order in which they were parked. */
-  readonly #parked = new Map<string, Execution>()
+  readonly #parked = new Map<string, Run>()
   readonly #epochs = new Map<string, number>()
   readonly #weights = new Map<string, number>()
   #weight = 0
   #timer: Timer | null = null
 
-  constructor(clock: Clock, limits: HotLimits, evict: (execution: Execution) => void) {
+  constructor(clock: Clock, limits: HotLimits, evict: (execution: Run) => void) {
     this.#clock = clock
     this.#limits = limits
     this.#evict = evict
   }
 
-  add(execution: Execution): void {
+  add(execution: Run): void {
     const { runId, epoch, weight } = execution
     this.#forget(runId)
     this.#parked.set(runId, execution)
@@ -36,7 +43,7 @@ export class HotCache {
     this.#arm()
   }
 
-  delete(execution: Execution): void {
+  delete(execution: Run): void {
     if (this.#parked.get(execution.runId) === execution) this.#forget(execution.runId)
   }
 

@@ -89,8 +89,7 @@ export class Pulse {
 
   /** What the store must name as held, unless it is parked or ends meanwhile. */
   #leases(): ReadonlyMap<Execution, number> {
-    const runs = [...this.#engine.operations.values()].flatMap(({ run }) => run ?? [])
-    return new Map(runs.filter((run) => run.state === 'live' && run.created).map((run) => [run, run.epoch]))
+    return new Map(this.#engine.liveRuns.filter(({ created }) => created).map((run) => [run, run.epoch]))
   }
 
   /** Compares what the store believes with what is known here. */

@@ -1,11 +1,8 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Clock, Timer } from '../core/clock.ts'
 import type { OutcomeRecord } from '../store/store.ts'
 import { CallHistory, inOrderOfRelease, orderingOf } from './release-order.ts'
+import { onceDrained } from './scheduler.ts'
 import type { Turns } from './turns.ts'
-
-/** Runs a function outside of every AsyncLocalStorage of the user's: a release belongs to no request. */
-export const outsideOfRequests = AsyncLocalStorage.snapshot()
 
 /** A tool call that waits for its outcome. */
 export interface PumpRequest {
@@ -223,7 +220,7 @@ export class Pump {
   #schedule(): void {
     if (this.#scheduled || this.#stopped) return
     this.#scheduled = true
-    outsideOfRequests(() => queueMicrotask(() => process.nextTick(this.#tick)))
+    onceDrained(this.#tick)
   }
 
   readonly #tick = (): void => {

@@ -1,5 +1,5 @@
 import type { RunView } from '../store/store.ts'
-import { outsideOfRequests } from './pump.ts'
+import { onceDrained } from './scheduler.ts'
 import type { StoreAccess } from './store-access.ts'
 
 /** Reads of runs, shared by those who ask for the same at the same time. */
@@ -27,9 +27,10 @@ export class Reads {
   #shared(askedFor: Map<string, Promise<RunView | null>>, runId: string, waits: boolean): Promise<RunView | null> {
     const asked = askedFor.get(runId)
     if (asked) return asked
-    const view = onceDrained(() => {
+    const { promise: view, resolve } = Promise.withResolvers<RunView | null>()
+    onceDrained(() => {
       askedFor.delete(runId)
-      return this.#store.call((session) => session.read(runId, { waits }))
+      resolve(this.#store.call((session) => session.read(runId, { waits })))
     })
     askedFor.set(runId, view)
     return view
@@ -43,11 +44,4 @@ export class Reads {
     this.#results.set(end, result)
     return result
   }
-}
-
-/** When the microtasks have drained. */
-function onceDrained<T>(run: () => Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    outsideOfRequests(() => queueMicrotask(() => process.nextTick(() => run().then(resolve, reject))))
-  })
 }

@@ -7,7 +7,7 @@ import { Execution } from './execution.ts'
 import { giveBack } from './give-back.ts'
 import { journalPages } from './journal-pages.ts'
 import { Operation } from './operation.ts'
-import { outsideOfRequests } from './pump.ts'
+import { outsideOfRequests } from './scheduler.ts'
 import type { RunInput } from './run-input.ts'
 import { restoreFinished } from './serial.ts'
 import { MAX_BLAME } from './takeovers.ts'
@@ -37,7 +37,7 @@ async function load(engine: Engine, { run, loaded }: Claimed): Promise<LoadedRun
   const begun = loaded ?? (await loadEvicted(engine, run.id))
   if (!begun || begun.journal.length >= run.len) return begun
   const journal = [...begun.journal]
-  for await (const page of journalPages(engine, run.id, journal.length, run.len)) journal.push(...page)
+  for await (const page of journalPages(engine.store, run.id, journal.length, run.len)) journal.push(...page)
   // A step whose outcome were missing would run again (I2).
   return journal.length < run.len ? null : { ...begun, journal }
 }

@@ -8,13 +8,11 @@ import { onlyOperationName, sourceOf } from './documents.ts'
 import { settingsIn, unkeptIn } from './execution-args.ts'
 import type { Host } from './host.ts'
 import { fingerprintOf } from './fingerprint.ts'
+import type { Requested } from './fingerprint.ts'
 import type { EngineOptions } from './options.ts'
 
 /** What a run keeps of its request, encoded: a cold pass is made from it. */
-export interface RunInput {
-  readonly document: string
-  readonly operationName: string | null
-  readonly variables: Readonly<Record<string, unknown>>
+export interface RunInput extends Requested {
   readonly headers: Readonly<Record<string, string>>
   readonly captured: unknown
   /** How its keys name items of lists; absent from runs that were begun when texts and numbers were not told apart. */

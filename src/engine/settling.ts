@@ -1,5 +1,5 @@
 import type { EventRecord } from '../store/store.ts'
-import type { Wait } from './waits.ts'
+import type { Wait } from './wait.ts'
 
 /** A wait that is over: by an event, or (null) by its end. */
 export interface Over {

@@ -6,9 +6,9 @@ import { publicStatus } from '../types.ts'
 import type { RunSnapshot, StepKind, StepSnapshot, WaitSnapshot } from '../types.ts'
 import { retryAfterMs } from './deferred.ts'
 import type { Execution } from './execution.ts'
-import type { Host } from './host.ts'
 import { decodeResult } from './result.ts'
 import { visibleError } from './visible-error.ts'
+import type { Masking } from './visible-error.ts'
 
 /** With whether its waits were read. */
 const summaries = new WeakMap<RunSnapshot, boolean>()
@@ -38,7 +38,7 @@ export function toSummary(view: RunView, withWaits: boolean, execution: Executio
  * A run as users and clients see it. `execution`: where this process is advancing it, for what is in flight. `host`: the
  * server whose masking decides what is seen of errors; null where there are none to be seen.
  */
-export function toSnapshot(view: RunView, execution: Execution | null, host: Pick<Host, 'mask'> | null): RunSnapshot {
+export function toSnapshot(view: RunView, execution: Execution | null, host: Masking | null): RunSnapshot {
   const { run, at } = view
   const ended = isEnded(run.status)
   const waits = ended ? [] : view.waits.filter((wait) => !isOver(wait, at)).map((wait) => waitSnapshot(wait, execution))
@@ -80,12 +80,12 @@ function waitSnapshot(wait: WaitRecord, execution: Execution | null): WaitSnapsh
   }
 }
 
-export function finishedSteps(journal: readonly OutcomeRecord[], host: Pick<Host, 'mask'> | null): StepSnapshot[] {
+export function finishedSteps(journal: readonly OutcomeRecord[], host: Masking | null): StepSnapshot[] {
   return journal.filter(({ kind }) => kind !== 'PASS').map((outcome) => finishedStep(outcome, host))
 }
 
 /** Outputs and errors are decoded for whoever looks at them: most look at the status. */
-function finishedStep(outcome: OutcomeRecord, host: Pick<Host, 'mask'> | null): StepSnapshot {
+function finishedStep(outcome: OutcomeRecord, host: Masking | null): StepSnapshot {
   let seen: Pick<StepSnapshot, 'output' | 'error'> | null = null
   const read = (): Pick<StepSnapshot, 'output' | 'error'> => {
     const value = outcome.kind === 'FIELD' ? null : valueOf(outcome)

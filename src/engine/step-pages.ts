@@ -37,7 +37,7 @@ async function* stepPages(engine: Engine, view: RunView, run: RunSnapshot): Asyn
   const finished = finishedSteps(read, host).length
   yield run.steps.slice(0, finished)
   const later = new Set<string>()
-  for await (const page of journalPages(engine, run.id, read.length, view.run.len)) {
+  for await (const page of journalPages(engine.store, run.id, read.length, view.run.len)) {
     const steps = finishedSteps(page, host)
     for (const { id } of steps) later.add(id)
     yield steps

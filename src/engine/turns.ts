@@ -1,4 +1,4 @@
-import { outsideOfRequests } from './pump.ts'
+import { outsideOfRequests } from './scheduler.ts'
 
 /**
  * What a process's own work may take of one turn of the event loop, in units of about 10 µs: replays, encoding and

@@ -1,10 +1,11 @@
 import { DurableError } from '../core/errors.ts'
 import { setUpkeep, UPKEEP } from '../core/clock.ts'
-import type { Timer } from '../core/clock.ts'
+import type { Clock, Timer } from '../core/clock.ts'
 import { isEnded } from '../store/store.ts'
 import type { PeekReceipt, RunView } from '../store/store.ts'
-import type { Engine } from './engine.ts'
-import { outsideOfRequests } from './pump.ts'
+import type { EngineOptions } from './options.ts'
+import { nextTurn, onceDrained, outsideOfRequests } from './scheduler.ts'
+import type { StoreAccess } from './store-access.ts'
 
 /** Hints may be lost: whatever is waited for is looked at this often, all of it at once. */
 const POLL_MS = 1000
@@ -28,6 +29,16 @@ export interface UntilEndedOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** Where they wait: the engine implements it. */
+interface Waiting {
+  readonly clock: Clock
+  readonly options: EngineOptions
+  readonly store: StoreAccess
+  /** Nobody waits any longer. */
+  readonly closing: boolean
+  carryOnIfDue(runId: string): Promise<void>
+}
+
 interface Waiter {
   /** Somebody has looked at the run since this waiter came, and has carried it on if that was due. */
   isLookedFor: boolean
@@ -43,7 +54,7 @@ interface Waiter {
  * are polled by one timer and one look.
  */
 export class Waiters {
-  readonly #engine: Engine
+  readonly #engine: Waiting
   readonly #waiters = new Map<string, Set<Waiter>>()
   readonly #toLookAt = new Set<string>()
   readonly #carrying = new Map<string, Promise<void>>()
@@ -56,7 +67,7 @@ export class Waiters {
   #lookedAroundAt = -Infinity
   #warnedAt = -Infinity
 
-  constructor(engine: Engine) {
+  constructor(engine: Waiting) {
     this.#engine = engine
   }
 
@@ -180,12 +191,11 @@ export class Waiters {
     return outsideOfRequests(() => this.#engine.clock.setTimeout(callback, ms))
   }
 
-  /** Once the microtasks have drained: what is asked for in one go is one look. */
   #look(runId: string): void {
     this.#toLookAt.add(runId)
     if (this.#looking) return
     this.#looking = true
-    outsideOfRequests(() => queueMicrotask(() => process.nextTick(() => void this.#lookAtAll())))
+    onceDrained(() => void this.#lookAtAll())
   }
 
   async #lookAtAll(): Promise<void> {
@@ -193,7 +203,7 @@ export class Waiters {
       const runIds = [...this.#toLookAt].slice(0, MAX_LOOK)
       for (const runId of runIds) this.#toLookAt.delete(runId)
       await this.#lookAt(runIds)
-      if (this.#toLookAt.size > 0) await new Promise<void>((resolve) => setImmediate(resolve))
+      if (this.#toLookAt.size > 0) await nextTurn()
     }
     this.#looking = false
   }
@@ -229,7 +239,7 @@ export class Waiters {
     try {
       const view = await this.#engine.store.call((session) => session.read(runId))
       for (const [at, waiter] of waiters.entries()) {
-        if (at > 0 && at % AT_ONCE === 0) await new Promise<void>((resolve) => setImmediate(resolve))
+        if (at > 0 && at % AT_ONCE === 0) await nextTurn()
         waiter.settle(view)
       }
     } catch (error) {

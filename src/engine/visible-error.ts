@@ -1,14 +1,19 @@
 import { GraphQLError } from 'graphql'
 import { isForClients } from '../core/codec.ts'
 import type { StepSnapshot } from '../types.ts'
-import type { Host } from './host.ts'
+
+/** A server's masking of errors. */
+export interface Masking {
+  /** What clients see of an error that a resolver threw. */
+  mask(error: GraphQLError): unknown
+}
 
 type VisibleError = NonNullable<StepSnapshot['error']>
 
 const HIDDEN: VisibleError = { message: 'Unexpected error.' }
 
 /** By what the journal has. Maskings log what they hide: a client that polls must not make an entry of each look. */
-const known = new WeakMap<Pick<Host, 'mask'>, Map<string, VisibleError>>()
+const known = new WeakMap<Masking, Map<string, VisibleError>>()
 const MAX_KNOWN = 1000
 const MAX_LENGTH = 4000
 
@@ -16,7 +21,7 @@ const MAX_LENGTH = 4000
  * What readers of a run see of an error that a step threw. That may be internal: only what was made for clients is shown,
  * and as the server's masking shows it where a resolver throws it. Without a server nothing is.
  */
-export function visibleError(error: unknown, body: string, host: Pick<Host, 'mask'> | null): VisibleError {
+export function visibleError(error: unknown, body: string, host: Masking | null): VisibleError {
   if (!host || !isForClients(error)) return HIDDEN
   let ofHost = known.get(host)
   if (!ofHost) known.set(host, (ofHost = new Map()))
@@ -28,7 +33,7 @@ export function visibleError(error: unknown, body: string, host: Pick<Host, 'mas
   return visible
 }
 
-function masked(error: GraphQLError, host: Pick<Host, 'mask'>): VisibleError {
+function masked(error: GraphQLError, host: Masking): VisibleError {
   try {
     const shown = host.mask(new GraphQLError(error.message, { originalError: error }))
     if (!(shown instanceof Error)) return HIDDEN

@@ -7,7 +7,7 @@ import type { Execution } from './execution.ts'
 import { HangingWatch } from './hanging.ts'
 import { Places } from './places.ts'
 import { Pulse } from './pulse.ts'
-import { outsideOfRequests } from './pump.ts'
+import { outsideOfRequests } from './scheduler.ts'
 import { MAX_ON_PROBATION, probationMs } from './takeovers.ts'
 
 /** How often a process says that it is alive; a lease covers many beats. */
@@ -140,7 +140,7 @@ export class Worker {
 
   /** What has hung for a while makes room, and is told of after a longer one. */
   #lookAtQuiet(): void {
-    this.#hanging.look(this.#engine)
+    this.#hanging.look(this.#engine.liveRuns, this.#engine.clock.now(), this.#engine.options.warn)
     this.#places.look((runId) => this.#quietMs(runId))
     if (!this.#full || this.#places.free <= 0) return
     this.#full = false

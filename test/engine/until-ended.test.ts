@@ -227,7 +227,7 @@ overStores('closing', (world) => {
     await world().settle()
     const join = server.send('mutation { go }')
     await world().settle()
-    const runId = [...internalsOf(server.durable).engine.operations.keys()][0] ?? ''
+    const runId = internalsOf(server.durable).engine.liveRuns[0]?.runId ?? ''
     const others = [server.durable.runs.wait(runId), poll(server.durable, runId, 60)]
     await world().settle()
     const closing = server.durable.close({ timeout: '10s' })
