@@ -151,7 +151,7 @@ function decodeOutcome(execution: Execution, outcome: OutcomeRecord): unknown {
     return decode(outcome.body)
   } catch (error) {
     const note = `The outcome of "${outcome.key}" cannot be read: ${messageOf(error)}`
-    execution.fail('DURABLE_RESUME_FAILED', 'The operation could not be carried on.', note)
+    execution.failToGoOn(note)
     return UNREADABLE
   }
 }
@@ -169,11 +169,15 @@ function isWithinCalls(execution: Execution): boolean {
 
 function assertSameKind(execution: Execution, known: Pick<OutcomeRecord, 'key' | 'kind'>, kind: OutcomeKind): void {
   if (known.kind === kind) return
-  execution.fail(
-    'DURABLE_NONDETERMINISM',
-    'The code of this operation changed in a way that does not fit what the run has done.',
+  failAsChanged(
+    execution,
     `The journal has an outcome of kind ${known.kind} for "${known.key}", but the code asked for ${kind}.`,
   )
+}
+
+function failAsChanged(execution: Execution, note: string): void {
+  const message = 'The code of this operation changed in a way that does not fit what the run has done.'
+  execution.fail('DURABLE_NONDETERMINISM', message, note)
 }
 
 /** What the outcomes of tools are whose waits are of that kind. */
@@ -189,11 +193,7 @@ const OUTCOMES: Readonly<Record<WaitKind, readonly OutcomeKind[]>> = {
 function isSameWait(execution: Execution, key: string, kind: OutcomeKind): boolean {
   const waiting = execution.waits.storedKind(key)
   if (waiting === null || OUTCOMES[waiting].includes(kind)) return true
-  execution.fail(
-    'DURABLE_NONDETERMINISM',
-    'The code of this operation changed in a way that does not fit what the run has done.',
-    `The run waits at "${key}" for the end of a ${waiting}, but the code asked for ${kind}.`,
-  )
+  failAsChanged(execution, `The run waits at "${key}" for the end of a ${waiting}, but the code asked for ${kind}.`)
   return false
 }
 

@@ -292,7 +292,7 @@ export class Engine {
     // What no store caused, or would ever answer, would fail for everybody, again and again (I4).
     if (!DurableError.is(cause) || cause.code !== 'DURABLE_STORE_UNAVAILABLE') {
       const note = `An event could not be given to a wait: ${messageOf(DurableError.is(cause) ? cause.cause : cause)}`
-      return execution.fail('DURABLE_RESUME_FAILED', 'The operation could not be carried on.', note)
+      return execution.failToGoOn(note)
     }
     this.options.warn('The store could not be read; the run is given up by this process for now.', {
       runId: execution.runId,

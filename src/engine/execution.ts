@@ -20,13 +20,14 @@ import { isRefusal, unavailable } from './errors.ts'
 import { withinLimits } from './limits.ts'
 import type { NewOutcome } from './limits.ts'
 import type { Abandonment, ExecutionOwner } from './owner.ts'
+import { Parking } from './parking.ts'
 import { Pending } from './pending.ts'
 import { Pump } from './pump.ts'
 import type { Stall } from './pump.ts'
 import { encodeOrdering } from './release-order.ts'
 import type { Ordering } from './release-order.ts'
 import { encodeResult } from './result.ts'
-import { outsideOfRequests } from './scheduler.ts'
+import { RunNote } from './run-note.ts'
 import { Unfinished } from './unfinished.ts'
 import { Waits } from './waits.ts'
 import type { Author } from './writer.ts'
@@ -77,9 +78,6 @@ const BASE_WEIGHT = 10_000
 /** Measured: the body as text, its JSON, the coerced variables, and what servers and their contexts keep of them. */
 const REQUEST_COPIES = 5
 
-/** Parking costs two commits: a wait that is over sooner is sat out with the lease in hand. */
-export const PARK_AFTER_MS = 100
-
 export class Execution implements Author {
   readonly engine: Engine
   readonly clock: Clock
@@ -87,6 +85,8 @@ export class Execution implements Author {
   readonly owner: ExecutionOwner
   readonly pump: Pump
   readonly waits: Waits
+  readonly note: RunNote
+  readonly #parking: Parking
   /** On the store's clock; guessed until the run is in the store. */
   beganAt: number
   timeoutAt: number | null
@@ -118,14 +118,8 @@ export class Execution implements Author {
   #whenLive: (() => void)[] = []
   #whenMayStart: (() => void)[] = []
   #timeout: Timer | null = null
-  #parkCheck: Timer | null = null
-  #parkCheckDue = false
   #isEvicted = false
-  /** What the note of the run says that the code did not ask for. */
-  readonly #passedOver = new Set<string>()
   #answer: Answer | null = null
-  /** The note of the run names the steps that it waits for, though it was answered. */
-  #saysUnawaited = false
   /** It came to its end by an answer, and that is committed. */
   #hasEnded = false
   /** It was ended before it was done: no call learns of it (I12). */
@@ -134,8 +128,6 @@ export class Execution implements Author {
   #late: (() => void)[] = []
   /** The store has refused a part of it for good. */
   #isUnwritable = false
-  /** Since when nothing but a field that awaits no tool keeps the run from being parked. */
-  #idleSince: number | null = null
 
   constructor(engine: Engine, start: ExecutionStart) {
     this.engine = engine
@@ -156,10 +148,12 @@ export class Execution implements Author {
       onQuiet: (): void => this.waits.onQuiet(),
       onDrained: (): void => this.#onDrained(),
       onStalled: (stall: Stall): void => this.#passOver(stall),
-      onAskedAfterAll: (key: string): void => this.#onAskedAfterAll(key),
+      onAskedAfterAll: (key: string): void => this.note.onAskedAfterAll(key),
     }
     this.pump = new Pump(pumpHost, start.journal)
     this.waits = new Waits(this, start.waits)
+    this.note = new RunNote(this.runId, engine.options.warn, (note) => this.#writeNote(note))
+    this.#parking = new Parking(this)
     for (const outcome of start.journal) {
       this.#bytes += Buffer.byteLength(outcome.body)
       this.#remember(outcome)
@@ -281,13 +275,8 @@ export class Execution implements Author {
     this.whenLive(() => {
       this.#answer = { status, result, note }
       if (this.unfinished.size === 0) return this.#endIfDone()
-      // After a crash another process has to call them again.
-      if (this.#passedOver.size === 0) this.#noteUnawaited()
-      void this.committed()
-      this.engine.options.warn(
-        'Steps were not awaited: their operation has been answered, and its run ends after them. Await them, or return their promises.',
-        { runId: this.runId, steps: this.unfinished.keys },
-      )
+      this.note.onUnawaited(this.unfinished.keys)
+      void this.committed() // after a crash another process has to call them again
       this.considerParking()
     })
   }
@@ -302,8 +291,8 @@ export class Execution implements Author {
   #endIfDone(): void {
     const answer = this.#answer
     if (!answer || this.#state !== 'live' || this.unfinished.size > 0 || !this.pump.idle) return
-    this.#commitEnd(answer.status, answer.result, answer.note ?? this.#noteOfUnasked())
-    if (this.#saysUnawaited && this.#pending.note === undefined) this.#pending.note = null // it has ended after all
+    this.#commitEnd(answer.status, answer.result, answer.note ?? this.note.atEnd(this.pump.unasked))
+    if (this.note.namesUnawaited && this.#pending.note === undefined) this.#pending.note = null // it has ended after all
   }
 
   /**
@@ -337,6 +326,12 @@ export class Execution implements Author {
     this.owner.onAbandoned({ kind: 'failed', error })
   }
 
+  /** The same for what nobody could carry on, here or elsewhere. `forClients`: why, where that may be told. */
+  failToGoOn(note: string, forClients?: string): void {
+    const message = 'The operation could not be carried on.'
+    this.fail('DURABLE_RESUME_FAILED', forClients === undefined ? message : `${message} ${forClients}`, note)
+  }
+
   #cutNote(message: string): string {
     return `Ended with steps that nobody had awaited unfinished (${this.unfinished.keys.join(', ')}): ${message}`
   }
@@ -348,7 +343,7 @@ export class Execution implements Author {
     this.pump.stop()
     this.waits.stop()
     this.#timeout?.cancel()
-    this.#parkCheck?.cancel()
+    this.#parking.stop()
     this.#isEvicted = why.kind === 'evicted'
     if (this.#whenLive.length + this.#whenMayStart.length > 0) this.onCalledAfterEviction()
     this.#whenLive = []
@@ -387,14 +382,7 @@ export class Execution implements Author {
 
   /** Looks again whether anything is in flight, once the present turn is through. */
   considerParking(): void {
-    if (this.#state !== 'live' || this.busy || this.#parkCheckDue) return
-    this.#parkCheckDue = true
-    outsideOfRequests(() =>
-      setImmediate(() => {
-        this.#parkCheckDue = false
-        this.#park()
-      }),
-    )
+    this.#parking.consider()
   }
 
   /** What wanted to start while no step might be started in this process. */
@@ -430,30 +418,19 @@ export class Execution implements Author {
     this.engine.writer.write(this)
   }
 
-  #park(): void {
-    if (this.timeoutAt !== null && this.timeoutAt <= this.engine.storeNow()) return // it is about to be ended
-    if (this.#state !== 'live' || this.busy || this.waits.size === 0 || this.#whenMayStart.length > 0) return
-    if (!this.#answer && !this.owner.mayPark() && !this.#idleForLong()) return this.#recheck()
-    if (!this.waits.allRegistered) return this.waits.registerAll()
-    const wakeAt = this.waits.nextAt
-    const wakeInMs = wakeAt === null ? null : Math.max(0, wakeAt - this.engine.storeNow())
-    if (wakeInMs !== null && wakeInMs < PARK_AFTER_MS) return
+  /** Gives the lease back until the next wait is over. */
+  park(wakeInMs: number | null): void {
     this.#pending.suspicion = 'cleared' // it has got as far as it can: nobody died of it
     this.#commitPark({ kind: 'park', wakeInMs, keeps: this.engine.keepsParked(this) })
   }
 
-  /** Whatever such a field awaits: when it wants to go on, the run is claimed again. */
-  #idleForLong(): boolean {
-    this.#idleSince ??= this.clock.now()
-    return this.owner.hasPass && this.clock.now() - this.#idleSince >= BUSY_GRACE_MS
+  /** Something has to start as soon as the process may start anything. */
+  get isHeldUp(): boolean {
+    return this.#whenMayStart.length > 0
   }
 
-  /** A field awaits something that is no tool: it counts as in flight, and is looked at again. */
-  #recheck(): void {
-    this.#parkCheck ??= this.clock.setTimeout(() => {
-      this.#parkCheck = null
-      this.considerParking()
-    }, RECHECK_MS)
+  storeNow(): number {
+    return this.engine.storeNow()
   }
 
   // ---- Author: what the writer asks and tells
@@ -499,7 +476,7 @@ export class Execution implements Author {
     if (this.#state === 'over' || !sent) return
     this.#created = true
     this.leaseSeenAt = Math.max(this.leaseSeenAt, sent.at) // whoever may commit has the lease
-    this.#idleSince = null
+    this.#parking.onProgress()
     this.movedAt = this.clock.now()
     this.engine.onStoreTime(at)
     if (commit.create) this.#onCreated(at)
@@ -548,7 +525,7 @@ export class Execution implements Author {
     if (next.kind === 'end') this.#answer = null // it is what cannot be stored
     this.#setState('live')
     this.#pending = new Pending()
-    this.fail('DURABLE_RESUME_FAILED', 'The operation could not be carried on.', cause.message)
+    this.failToGoOn(cause.message)
   }
 
   #onParked(wakeInMs: number | null, signalled: boolean): void {
@@ -575,19 +552,7 @@ export class Execution implements Author {
     this.waits.forget(outcome.key)
   }
 
-  /** For operators: stays on the run. */
-  note(note: string): void {
-    this.engine.options.warn(note, { runId: this.runId })
-    this.#setNote(note)
-  }
-
-  #noteUnawaited(): void {
-    this.#setNote(`It was answered, and ends after steps that nobody awaits: ${this.unfinished.keys.join(', ')}.`)
-    this.#saysUnawaited = true
-  }
-
-  #setNote(note: string | null): void {
-    this.#saysUnawaited = false
+  #writeNote(note: string | null): void {
     if (this.#state !== 'live') return
     this.#pending.note = note
     this.engine.writer.write(this)
@@ -608,30 +573,7 @@ export class Execution implements Author {
       startedAt: at,
     }
     this.whenLive(() => this.#enqueue(pass, 0, { passed }))
-    if (awaitsNew) return
-    for (const each of passed) this.#passedOver.add(each)
-    this.note(
-      passed.length > 0
-        ? `The code did not ask for ${listOf(this.#passedOver)}, which the journal has; it was passed over, and "${released}" released.`
-        : `The code made fewer calls than it had made when "${released}" came, which was released all the same.`,
-    )
-  }
-
-  #onAskedAfterAll(key: string): void {
-    if (!this.#passedOver.delete(key)) return
-    const others = listOf(this.#passedOver)
-    this.#setNote(
-      others === '' ? null : `The code did not ask for ${others}, which the journal has; it was passed over.`,
-    )
-  }
-
-  /** What the code went on without, and never asked for. */
-  #noteOfUnasked(): string | undefined {
-    const unasked = this.pump.unasked.filter((key) => !this.#passedOver.has(key))
-    if (unasked.length === 0) return undefined
-    const note = `The code did not ask for ${listOf(new Set([...this.#passedOver, ...unasked]))}, which the journal has; it was passed over.`
-    this.engine.options.warn(note, { runId: this.runId })
-    return note
+    if (!awaitsNew) this.note.onPassedOver(passed, released)
   }
 
   #armTimeout(): void {
@@ -655,16 +597,5 @@ export class Execution implements Author {
   }
 }
 
-/** How long a field that awaits no tool counts as in flight. */
-const BUSY_GRACE_MS = 30_000
-/** How long until a field that awaits something else than a tool is looked at again. */
-const RECHECK_MS = 500
-
 /** The body of what has no value. */
 const NOTHING = encode(undefined)
-const MAX_LISTED = 5
-
-function listOf(keys: ReadonlySet<string>): string {
-  const listed = [...keys].slice(0, MAX_LISTED).map((key) => `"${key}"`)
-  return [...listed, ...(keys.size > MAX_LISTED ? [`${keys.size - MAX_LISTED} more`] : [])].join(', ')
-}

@@ -8,7 +8,7 @@ import type { Conflict, Idempotency, NewRun, RunRecord } from '../store/store.ts
 import type { ResumedRun } from '../types.ts'
 import { unavailable } from './errors.ts'
 import type { Engine } from './engine.ts'
-import { Execution, PARK_AFTER_MS } from './execution.ts'
+import { Execution } from './execution.ts'
 import type { Host } from './host.ts'
 import { toolOf } from './call.ts'
 import { unkeptMessage } from './execution-args.ts'
@@ -22,6 +22,7 @@ import type { NewOutcome } from './limits.ts'
 import { OwnExecutions } from './own-executions.ts'
 import { isThenable } from './paths.ts'
 import type { Abandonment, ExecutionOwner } from './owner.ts'
+import { PARK_AFTER_MS } from './parking.ts'
 import { PendingFields } from './pending-fields.ts'
 import { isFinal, refusalReason } from './refusal.ts'
 import type { PassOutcome } from './refusal.ts'
@@ -615,8 +616,7 @@ export class Operation implements ExecutionOwner {
       reason,
     })
     if (final) {
-      const visible = isFinal(outcome) ? ` ${reason}` : ''
-      execution.fail('DURABLE_RESUME_FAILED', `The operation could not be carried on.${visible}`, reason)
+      execution.failToGoOn(reason, isFinal(outcome) ? reason : undefined)
       return
     }
     const delayMs = this.engine.resumeDelayMs(failures)

@@ -72,7 +72,7 @@ function begin(engine: Engine, { run }: Claimed, loaded: LoadedRun, sentAt: numb
   engine.adopt(operation)
   if (run.blamed >= MAX_BLAME) {
     const note = `${run.takeovers} processes in a row died while they held this run, and it did not get on.`
-    execution.fail('DURABLE_RESUME_FAILED', 'The operation could not be carried on.', note)
+    execution.failToGoOn(note)
     return
   }
   outsideOfRequests(() => operation.pass())

@@ -228,7 +228,7 @@ export class Waits {
     }
     this.#open.set(spec.key, wait)
     if (change !== null) {
-      this.#execution.note(`The wait "${spec.key}" was replaced, since the code asks for another now: ${change}.`)
+      this.#execution.note.tell(`The wait "${spec.key}" was replaced, since the code asks for another now: ${change}.`)
       return this.#execution.openWait(toNewWait(wait, now))
     }
     this.#arm(wait)
