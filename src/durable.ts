@@ -59,8 +59,8 @@ export function createDurable<Context = any, Captured = unknown>(
   for (const method of ['now', 'setTimeout', 'random', 'randomId'] as const) {
     if (typeof clock[method] !== 'function') throw new TypeError(`Expected clock to have the method ${method}.`)
   }
-  const engine = new Engine(options.store ?? sqliteStore('durable.db'), resolveOptions(given), clock)
-  engine.canRead = createAccess(given).canRead
+  const store = options.store ?? sqliteStore('durable.db')
+  const engine = new Engine(store, resolveOptions(given), clock, createAccess(given).canRead)
   const instance = `durable_${clock.randomId()}`
   const prepared = new WeakMap<GraphQLSchema, GraphQLSchema>()
   const runs = createRuns(engine)

@@ -14,6 +14,7 @@ import { HotCache } from './hot.ts'
 import type { Operation } from './operation.ts'
 import type { EngineOptions } from './options.ts'
 import { Reads } from './reads.ts'
+import { encodeResult } from './result.ts'
 import { giveBackClaimed, resumeCold } from './resume.ts'
 import { StoreAccess } from './store-access.ts'
 import { Turns } from './turns.ts'
@@ -40,8 +41,8 @@ export class Engine {
   readonly reads: Reads
   readonly waiters: Waiters
   readonly writer: Writer
-  /** Whether a caller may see a run: decided by the options of the durable instance. */
-  canRead: (run: RunSnapshot, context: unknown) => Promise<boolean> = () => Promise.resolve(true)
+  /** Whether a caller may see a run (I9). */
+  readonly canRead: (run: RunSnapshot, context: unknown) => Promise<boolean>
   readonly #reclaiming = new Set<string>()
   /** Runs that are being cancelled from here: the open request is told why, rather than that its run is lost. */
   readonly #cancelling = new Set<string>()
@@ -53,7 +54,8 @@ export class Engine {
   #closed: Promise<void> | null = null
   #warnedOfContext = false
 
-  constructor(store: Store, options: EngineOptions, clock: Clock) {
+  constructor(store: Store, options: EngineOptions, clock: Clock, canRead: Engine['canRead']) {
+    this.canRead = canRead
     this.options = options
     this.clock = clock
     this.hosts = new Hosts(options.warn)
@@ -304,22 +306,21 @@ export class Engine {
   // ---- Ends
 
   /** Ends a run from outside and fences whoever holds it. */
-  async cancel(runId: string, reason: string | undefined, result: string): Promise<boolean> {
+  async cancel(runId: string, reason: string | undefined): Promise<boolean> {
+    const message = reason ? `The operation was cancelled: ${reason}` : 'The operation was cancelled.'
+    const error = new DurableError('DURABLE_RUN_CANCELLED', message, { extensions: { runId } })
+    const result = encodeResult({ data: null, errors: [error] })
     this.#cancelling.add(runId)
     try {
       const run = await this.store.call((session) => session.end(runId, { status: 'cancelled', result }))
-      if (run?.status === 'cancelled') this.#abandonCancelled(runId, reason)
+      if (run?.status === 'cancelled') {
+        this.#operations.get(runId)?.run?.abandon({ kind: 'failed', error })
+        this.waiters.onChanged(runId)
+      }
       return run !== null
     } finally {
       this.#cancelling.delete(runId)
     }
-  }
-
-  #abandonCancelled(runId: string, reason: string | undefined): void {
-    const message = reason ? `The operation was cancelled: ${reason}` : 'The operation was cancelled.'
-    const error = new DurableError('DURABLE_RUN_CANCELLED', message, { extensions: { runId } })
-    this.#operations.get(runId)?.run?.abandon({ kind: 'failed', error })
-    this.waiters.onChanged(runId)
   }
 
   #onEndedElsewhere(runId: string): void {

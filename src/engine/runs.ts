@@ -8,7 +8,6 @@ import type { RunRecord } from '../store/store.ts'
 import type { ReadOptions, Runs, RunSnapshot } from '../types.ts'
 import type { Engine } from './engine.ts'
 import { encodeCursor, toQuery } from './list-query.ts'
-import { encodeResult } from './result.ts'
 import { toSnapshot, toSummary } from './snapshot.ts'
 import { withAllSteps, withStepsOf } from './step-pages.ts'
 
@@ -59,9 +58,7 @@ export function createRuns(engine: Engine): Runs {
 
     async cancel(id, reason) {
       assertReason(reason)
-      const message = reason ? `The operation was cancelled: ${reason}` : 'The operation was cancelled.'
-      const error = new DurableError('DURABLE_RUN_CANCELLED', message, { extensions: { runId: id } })
-      const found = isRunId(id) && (await engine.cancel(id, reason, encodeResult({ data: null, errors: [error] })))
+      const found = isRunId(id) && (await engine.cancel(id, reason))
       const run = found ? await get(id) : null
       if (run) return run
       throw new DurableError('DURABLE_FORBIDDEN', `There is no run ${show(id)}.`)
