@@ -57,7 +57,7 @@ export interface EnvelopHostOptions {
 
 export function createEnvelopHost(engine: Engine, options: EnvelopHostOptions): Host {
   return {
-    name: serverName(options.name),
+    name: options.name,
     ready: async () => options.ready(),
     remakesArgs: options.executionArgs !== undefined,
     headers: requestHeaders,
@@ -85,10 +85,8 @@ export function createEnvelopHost(engine: Engine, options: EnvelopHostOptions): 
 }
 
 /** @throws TypeError, DurableError DURABLE_TOO_LARGE */
-function serverName(name: unknown): string {
-  const given = someText(name, "a server's name")
-  assertWithin(given, MAX_BYTES.server, "a server's name")
-  return given
+export function assertServerName(name: unknown): void {
+  assertWithin(someText(name, "a server's name"), MAX_BYTES.server, "a server's name")
 }
 
 /** With the foreground's own context and arguments: what is under way is handed on. */

@@ -1,5 +1,7 @@
 import type { ExecutionArgs, ExecutionResult } from 'graphql'
 import type { ExecuteFunction, Plugin } from '@envelop/core'
+import { checkAll, isFunction } from '../src/core/checks.ts'
+import type { Checks } from '../src/core/checks.ts'
 import { createDurable, internalsOf, isDurable } from '../src/durable.ts'
 import { resuming } from '../src/engine/engine.ts'
 import type { Engine } from '../src/engine/engine.ts'
@@ -10,7 +12,7 @@ import type { Host } from '../src/engine/host.ts'
 import { Operation } from '../src/engine/operation.ts'
 import { ambientStep } from '../src/engine/scope.ts'
 import type { Durable, DurableOptions } from '../src/types.ts'
-import { createEnvelopHost } from './envelop-host.ts'
+import { assertServerName, createEnvelopHost } from './envelop-host.ts'
 import type { ExecutionArgsOption, GetEnveloped } from './envelop-host.ts'
 
 export type { ExecutionArgsOption, GetEnveloped }
@@ -38,6 +40,14 @@ export interface EnvelopPluginOptions {
   readonly maskError?: (error: unknown, message: string) => unknown
 }
 
+const OPTIONS: Checks<EnvelopPluginOptions> = {
+  getEnveloped: isFunction,
+  name: assertServerName,
+  ready: isFunction,
+  executionArgs: isFunction,
+  maskError: isFunction,
+}
+
 /**
  * The plain Envelop plugin. Register it after plugins that decide whether an operation may be executed (their refusal
  * stops it before it is a run), wherever you like among the others.
@@ -46,6 +56,13 @@ export function useDurable<Context = any>(
   durable: Durable<Context> | DurableOptions<Context>,
   options: EnvelopPluginOptions,
 ): Plugin {
+  checkAll(
+    options,
+    OPTIONS,
+    'the second argument of useDurable',
+    undefined,
+    'an object, such as { getEnveloped: () => getEnveloped }',
+  )
   const instance = isDurable(durable) ? durable : createDurable(durable as DurableOptions)
   const { engine } = internalsOf(instance)
   const { maskError } = options

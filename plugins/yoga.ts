@@ -2,6 +2,8 @@ import type { Plugin, YogaServer } from 'graphql-yoga'
 import { GraphQLError } from 'graphql'
 import type { ExecutionResult } from 'graphql'
 import { createDurable, internalsOf, isDurable } from '../src/durable.ts'
+import { checkAll, isFunction } from '../src/core/checks.ts'
+import type { Checks } from '../src/core/checks.ts'
 import type { Operation } from '../src/engine/operation.ts'
 import { responseInitOf } from '../src/engine/response-init.ts'
 import { decodeResult, encodeResult } from '../src/engine/result.ts'
@@ -9,7 +11,7 @@ import { retryAfterSeconds, runIdIn } from '../src/http/runs.ts'
 import type { Durable, DurableOptions } from '../src/types.ts'
 import { durablePlugin } from './envelop.ts'
 import { lastHooks, throughHooks } from './yoga-hooks.ts'
-import { createEnvelopHost } from './envelop-host.ts'
+import { assertServerName, createEnvelopHost } from './envelop-host.ts'
 import type { ExecutionArgsOption, GetEnveloped } from './envelop-host.ts'
 import { NOTE_POSITIONS, positionInBatch } from './yoga-batch.ts'
 
@@ -31,6 +33,8 @@ export interface YogaPluginOptions {
   readonly executionArgs?: ExecutionArgsOption
 }
 
+const OPTIONS: Checks<YogaPluginOptions> = { name: assertServerName, ready: isFunction, executionArgs: isFunction }
+
 /**
  * The Yoga plugin: `createYoga({ schema, plugins: [useDurable({ store: sqliteStore('runs.db') })] })`.
  *
@@ -41,6 +45,7 @@ export function useDurable<Context = any, Captured = unknown>(
   durable: Durable<Context> | DurableOptions<Context, Captured> = {},
   options: YogaPluginOptions = {},
 ): Plugin {
+  checkAll(options, OPTIONS, 'the second argument of useDurable')
   const own = isDurable(durable) ? null : createDurable(durable as DurableOptions)
   const instance = own ?? (durable as Durable)
   const { engine } = internalsOf(instance)

@@ -4,9 +4,11 @@ import { extendSchema } from '../schema/extend.ts'
 import { createResolvers } from '../schema/resolvers.ts'
 import { createNames } from '../schema/names.ts'
 import { readFieldPolicy } from '../schema/policy.ts'
+import { checkAll, isDuration } from './core/checks.ts'
 import { nameErrorClasses } from './core/error-classes.ts'
 import { systemClock } from './core/system-clock.ts'
 import { toMs } from './core/duration.ts'
+import { show } from './core/refusals.ts'
 import { checkOptions } from './engine/check-options.ts'
 import { Engine } from './engine/engine.ts'
 import { sendEvents } from './engine/events.ts'
@@ -39,6 +41,12 @@ export function isDurable(value: unknown): value is Durable {
   return typeof value === 'object' && value !== null && internals.has(value as Durable)
 }
 
+/** Of whatever copy of graphql: what becomes of another one is its own to say. */
+function assertSchema(schema: unknown): void {
+  if (typeof schema === 'object' && schema !== null && 'getTypeMap' in schema) return
+  throw new TypeError(`Expected a GraphQLSchema, such as createSchema makes, but got ${show(schema)}.`)
+}
+
 /** How long `close` lets running steps end, by default. */
 const CLOSE_TIMEOUT = '10s'
 
@@ -67,6 +75,7 @@ export function createDurable<Context = any, Captured = unknown>(
 
   const durable: Durable<Context> = {
     schema(schema) {
+      assertSchema(schema)
       const known = prepared.get(schema)
       if (known) return known
       const wrapped = wrapSchema(
@@ -95,7 +104,10 @@ export function createDurable<Context = any, Captured = unknown>(
     runs,
     fetch: (request, context) => handleRunRequest({ engine, runs, options: given }, request, context),
     start: () => engine.store.openInTime(),
-    close: ({ timeout } = {}) => engine.close(toMs(timeout ?? CLOSE_TIMEOUT, 'timeout')),
+    close(how = {}) {
+      checkAll(how, { timeout: isDuration }, 'the options of close')
+      return engine.close(toMs(how.timeout ?? CLOSE_TIMEOUT, 'timeout'))
+    },
   }
   internals.set(durable, { engine, options: given })
   return durable

@@ -36,6 +36,7 @@ export type {
   StepStatus,
   WaitForEventOptions,
   WaitKind,
+  WaitOptions,
   WaitSnapshot,
   WorkerOptions,
 } from './types.ts'

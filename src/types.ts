@@ -344,6 +344,13 @@ export interface ReadOptions {
   readonly steps?: boolean | StepPage
 }
 
+export interface WaitOptions extends ReadOptions {
+  /** Default: none. */
+  readonly timeout?: Duration
+  /** Ends the wait, as `timeout` does: the run comes as it is then. */
+  readonly signal?: AbortSignal
+}
+
 export interface StepPage {
   /** Default: all. */
   readonly first?: number
@@ -367,10 +374,7 @@ export interface Runs {
    *
    * @throws DurableError DURABLE_TOO_MANY_WAITERS (`limits.waiters`), DURABLE_STORE_UNAVAILABLE
    */
-  wait(
-    id: string,
-    options?: { readonly timeout?: Duration; readonly signal?: AbortSignal } & ReadOptions,
-  ): Promise<RunSnapshot | null>
+  wait(id: string, options?: WaitOptions): Promise<RunSnapshot | null>
   /** @throws DurableError where there is no such run. A run that has ended stays as it is. */
   cancel(id: string, reason?: string): Promise<RunSnapshot>
   /**

@@ -1,3 +1,5 @@
+import { show } from './refusals.ts'
+
 /*
  * Which classes an error that comes out of a journal may have again. A class is no data: a process knows those that its
  * code names (the option `errorClasses`), and those that it has seen. What a resolver gets may only rest on the former,
@@ -19,9 +21,8 @@ export function nameErrorClasses(classes: readonly ErrorClass[]): void {
   for (const each of classes) {
     const prototype: unknown = typeof each === 'function' ? each.prototype : undefined
     if (!(prototype instanceof Error) || each.name === '') {
-      throw new TypeError(
-        `Expected errorClasses to be classes with a name that extend Error, but got ${typeof each === 'function' ? `"${each.name}"` : typeof each}.`,
-      )
+      const got = typeof each !== 'function' ? show(each) : each.name === '' ? 'one without a name' : `"${each.name}"`
+      throw new TypeError(`Expected errorClasses to be classes with a name that extend Error, but got ${got}.`)
     }
     if ((prototypes.get(each.name) ?? prototype) !== prototype) {
       throw new TypeError(

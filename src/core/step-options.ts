@@ -1,4 +1,5 @@
 import type { Backoff } from './backoff.ts'
+import { isSignal } from './checks.ts'
 import { MAX_MS, toMs } from './duration.ts'
 import { DurableError } from './errors.ts'
 import { toJson } from './json.ts'
@@ -118,7 +119,6 @@ function readMatch(id: string, match: unknown): string {
 }
 
 function signalOf(signal: unknown): AbortSignal {
-  const isSignal = typeof signal === 'object' && signal !== null && 'aborted' in signal && 'addEventListener' in signal
-  if (isSignal) return signal as AbortSignal // maybe of another implementation
-  throw new Refusal(`Expected signal to be an AbortSignal, but got ${show(signal)}.`)
+  isSignal(signal, 'signal')
+  return signal as AbortSignal // checked
 }

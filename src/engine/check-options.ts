@@ -1,14 +1,11 @@
-import { toMs } from '../core/duration.ts'
+import { checkAll, isDuration } from '../core/checks.ts'
+import type { Checks } from '../core/checks.ts'
 import { MAX_BYTES } from '../core/limits.ts'
-import { assertWithin, count, Refusal, show, someText, withOnly } from '../core/refusals.ts'
+import { assertWithin, count, Refusal, show, someText } from '../core/refusals.ts'
 import { positiveMs, readBackoff } from '../core/step-options.ts'
 import type { ContextOptions, DurableOptions, HotOptions, LimitOptions, WorkerOptions } from '../types.ts'
 
-/** So that an option that is new cannot be forgotten here: what has no entry is refused as misspelt. */
-type Checks<T> = Readonly<Record<keyof T, (value: unknown, name: string) => void>>
-
 const unchecked = (): void => {} // by whoever reads it
-const duration = (value: unknown, name: string): void => void toMs(value as never, name) // refuses every other type
 const longer = (value: unknown, name: string): void => void positiveMs(value, name)
 const from0 = (value: unknown, name: string): void => void count(value, name)
 const from1 = (value: unknown, name: string): void => void count(value, name, 1)
@@ -31,24 +28,24 @@ const LIMITS: Checks<LimitOptions> = {
 }
 
 const WORKER: Checks<WorkerOptions> = { concurrency: from1, lease: longer, pollInterval: longer }
-const HOT: Checks<HotOptions> = { runs: from0, bytes: from0, ttl: duration }
+const HOT: Checks<HotOptions> = { runs: from0, bytes: from0, ttl: isDuration }
 
 const OPTIONS: Checks<DurableOptions> = {
   store: (value, name) => withMethod(value, 'connect', name, 'a store, such as sqliteStore(path)'),
   owner: unchecked,
   authorize: unchecked,
   context: (value, name) => check(value, CONTEXT, name),
-  hold: duration,
-  deferAfter: duration,
-  maxHold: duration,
+  hold: isDuration,
+  deferAfter: isDuration,
+  maxHold: isDuration,
   idempotencyKey: unchecked,
   retries: from0,
   backoff: (value) => void readBackoff(value),
   retryIf: unchecked,
-  errorClasses: unchecked,
+  errorClasses: listOfClasses,
   timeout: longer,
   version: (value, name) => assertWithin(someText(value, name), MAX_BYTES.version, name),
-  retention: duration,
+  retention: isDuration,
   limits: (value, name) => check(value, LIMITS, name),
   worker: (value, name) => void (value === false || check(value, WORKER, name, 'false or an object')),
   hot: (value, name) => check(value, HOT, name),
@@ -59,24 +56,13 @@ const OPTIONS: Checks<DurableOptions> = {
   onWarning: unchecked,
 }
 
-/**
- * Undefined counts as absent; nothing else does.
- *
- * @throws TypeError naming the option, what was expected and what came; a name that is misspelt, and which one was meant
- */
+/** @throws TypeError naming the option, what was expected and what came; a name that is misspelt, and which one was meant */
 export function checkOptions(options: DurableOptions): void {
-  check(options, OPTIONS, '')
+  checkAll(options, OPTIONS, 'the options of createDurable')
 }
 
-function check<T>(value: unknown, checks: Checks<T>, prefix: string, expected = 'an object'): void {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new Refusal(`Expected ${prefix || 'the options of createDurable'} to be ${expected}, but got ${show(value)}.`)
-  }
-  withOnly(value, Object.keys(checks), prefix || 'the options of createDurable')
-  for (const [key, given] of Object.entries(value)) {
-    // It is one of the names.
-    if (given !== undefined) checks[key as keyof T](given, prefix === '' ? key : `${prefix}.${key}`)
-  }
+function check<T>(value: unknown, checks: Checks<T>, name: string, expected?: string): void {
+  checkAll(value, checks, name, (key) => `${name}.${key}`, expected)
 }
 
 function withMethod(value: unknown, method: string, name: string, expected: string): void {
@@ -88,6 +74,12 @@ function headerNames(value: unknown, name: string): void {
   const isName = (each: unknown): boolean => typeof each === 'string' && /^[!#$%&'*+.^_`|~\w-]+$/.test(each)
   if (Array.isArray(value) && value.every(isName)) return
   throw new Refusal(`Expected ${name} to be names of headers, such as ['x-tenant'], but got ${show(value)}.`)
+}
+
+/** Of what each of them has to be, `nameErrorClasses` says. */
+function listOfClasses(value: unknown, name: string): void {
+  if (Array.isArray(value)) return
+  throw new Refusal(`Expected ${name} to be a list of classes, such as [OutOfStock], but got ${show(value)}.`)
 }
 
 /** What of names can be made with it, the schema's own code says. */

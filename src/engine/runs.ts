@@ -1,20 +1,35 @@
+import { checkAll, isBoolean, isDuration, isSignal } from '../core/checks.ts'
+import type { Checks } from '../core/checks.ts'
 import { DurableError } from '../core/errors.ts'
 import { toMs } from '../core/duration.ts'
 import { MAX_BYTES } from '../core/limits.ts'
-import { assertWithin, readInput, Refusal, show } from '../core/refusals.ts'
+import { assertWithin, count, readInput, Refusal, show, someText } from '../core/refusals.ts'
 import { isRunId } from '../core/run-id.ts'
 import { JOURNAL_PAGE } from '../store/store.ts'
 import type { RunRecord } from '../store/store.ts'
-import type { ReadOptions, Runs, RunSnapshot } from '../types.ts'
+import type { ReadOptions, Runs, RunSnapshot, StepPage, WaitOptions } from '../types.ts'
 import type { Engine } from './engine.ts'
 import { encodeCursor, toQuery } from './list-query.ts'
 import { toSnapshot, toSummary } from './snapshot.ts'
 import { withAllSteps, withStepsOf } from './step-pages.ts'
 
+const STEPS: Checks<StepPage> = {
+  first: (value, name) => void count(value, name, 1),
+  after: (value, name) => void someText(value, name),
+}
+const READ: Checks<ReadOptions> = {
+  summary: isBoolean,
+  waits: isBoolean,
+  steps: (value, name) => {
+    if (typeof value !== 'boolean') checkAll(value, STEPS, name, (key) => `${name}.${key}`, 'true, false or an object')
+  },
+}
+const WAIT: Checks<WaitOptions> = { timeout: isDuration, signal: isSignal, ...READ }
+
 /** `durable.runs` */
 export function createRuns(engine: Engine): Runs {
   const get = async (id: string, options: ReadOptions = {}): Promise<RunSnapshot | null> => {
-    const { summary = false, waits = false, steps = true } = options
+    const { summary = false, waits = false, steps = true } = readOptions(options, READ)
     if (!isRunId(id)) return null
     if (summary) {
       const view = await (waits ? engine.reads.view(id) : engine.reads.row(id))
@@ -33,13 +48,14 @@ export function createRuns(engine: Engine): Runs {
 
     async list(filter = {}, options = {}) {
       const query = toQuery(filter)
+      const how = readOptions(options, READ)
       // One more than asked for tells whether there is another page.
       const found = await engine.store.call((session) => session.list({ ...query, first: query.first + 1 }))
       const records = found.slice(0, query.first)
-      const { summary = false, waits = false } = options
+      const { summary = false, waits = false } = how
       // A row is all that such a summary needs.
       const views =
-        summary && !waits ? records.map(summaryOf) : await Promise.all(records.map(({ id }) => get(id, options)))
+        summary && !waits ? records.map(summaryOf) : await Promise.all(records.map(({ id }) => get(id, how)))
       const last = records.at(-1)
       return {
         runs: views.filter((run) => run !== null),
@@ -47,12 +63,13 @@ export function createRuns(engine: Engine): Runs {
       }
     },
 
-    async wait(id, { timeout, signal, summary = false, waits = false } = {}) {
-      const timeoutMs = timeout === undefined ? Infinity : readInput(() => toMs(timeout, 'timeout'))
+    async wait(id, options = {}) {
+      const { timeout, signal, ...how } = readOptions(options, WAIT)
+      const timeoutMs = timeout === undefined ? Infinity : toMs(timeout, 'timeout')
       if (!isRunId(id)) return null
       return engine.waiters.until(id, { timeoutMs, signal }, (seen) => {
         if (seen === null) return null
-        return seen === 'open' || !summary ? get(id, { summary, waits }) : toSummary(seen, true)
+        return seen === 'open' || !how.summary ? get(id, how) : toSummary(seen, true)
       })
     },
 
@@ -66,6 +83,12 @@ export function createRuns(engine: Engine): Runs {
 
     delete: async (id) => isRunId(id) && engine.store.call((session) => session.delete(id)),
   }
+}
+
+/** @throws GraphQLError BAD_USER_INPUT: pages and times often come from clients */
+function readOptions<T>(options: T, checks: Checks<T>): T {
+  readInput(() => checkAll(options, checks, 'the options'))
+  return options
 }
 
 function summaryOf(run: RunRecord): RunSnapshot {

@@ -1,3 +1,4 @@
+import { checkAll, isNumber } from '../core/checks.ts'
 import type { Clock, Timer } from '../core/clock.ts'
 import { type Duration, toMs } from '../core/duration.ts'
 
@@ -54,6 +55,7 @@ const DEFAULT_NOW = 1_767_225_600_000
 const realSetImmediate = setImmediate
 
 export function createTestClock(options: TestClockOptions = {}): TestClock {
+  checkAll<TestClockOptions>(options, { now: isNumber, seed: isNumber }, 'the options of createTestClock')
   let now = options.now ?? DEFAULT_NOW
   let moving: Promise<void> = Promise.resolve()
   const next32 = seededUint32(options.seed ?? 1)

@@ -106,6 +106,8 @@ overAllStores('a long journal', (world) => {
     )
     expect(next?.steps.map(({ step }) => step)).toEqual([`step ${JOURNAL_PAGE - 1}`, `step ${JOURNAL_PAGE}`])
     expect((await world().until(runs.get('run_long', { steps: false })))?.steps).toEqual([])
+    expect((await world().until(runs.wait('run_long', { steps: false })))?.steps).toEqual([])
+    expect((await world().until(runs.wait('run_long', { steps: { first: 2 } })))?.steps).toEqual(first?.steps)
   })
 })
 

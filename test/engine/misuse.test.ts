@@ -28,7 +28,7 @@ const send =
 
 const NO_OPTIONS = [null, 7, 'soon', [], () => 1]
 const NO_COUNTS = [Number.NaN, -1, 1.5, Infinity, '3', null, true]
-const NO_DURATIONS = ['soon', '', -1, Number.NaN, Infinity, null, true, {}, '5 parsecs', 1e300]
+const NO_DURATIONS = ['soon', '', -1, Number.NaN, Infinity, null, true, {}, '5 parsecs']
 const NO_FUNCTIONS = [null, true, 'yes', {}]
 
 /** What each call gets, and what its message has to name. */
@@ -58,7 +58,7 @@ const MISUSES: readonly [
   ['sleep', [undefined, ...NO_DURATIONS], sleep, 'duration'],
   [
     'sleepUntil',
-    [undefined, null, true, '', ' ', '5m', '1', 'tomorrow', {}, [], Number.NaN, Infinity, 8.64e15 + 1, new Date('')],
+    [undefined, null, true, '', ' ', '5m', '1', 'tomorrow', {}, [], Number.NaN, Infinity, new Date('')],
     until,
     'Date',
   ],

@@ -1,3 +1,4 @@
+import { checkAll, isFunction } from '../../core/checks.ts'
 import type { ConnectOptions, Store, StoreSession } from '../store.ts'
 import type { Database } from './database.ts'
 import { createHints } from '../hints.ts'
@@ -28,6 +29,7 @@ export interface MemorySession extends StoreSession {
 
 /** A store in this process's memory, for tests. Each `connect` plays a process; all of it goes with the store object. */
 export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
+  checkAll<MemoryStoreOptions>(options, { onCommit: isFunction }, 'the options of memoryStore')
   const database: Database = {
     runs: new Map(),
     events: new EventLog(),

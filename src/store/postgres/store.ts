@@ -1,6 +1,8 @@
 import type { PoolConfig } from 'pg'
+import { checkAll, isFunction } from '../../core/checks.ts'
+import type { Checks } from '../../core/checks.ts'
+import { count, show } from '../../core/refusals.ts'
 import type { ConnectOptions, Store, StoreSession } from '../store.ts'
-import { StoreError } from '../store.ts'
 import { createStoreWarn } from '../warning.ts'
 import { type Destination, destinationOf, singleDestination } from './hosts.ts'
 import { probe } from './probe.ts'
@@ -54,12 +56,21 @@ const CONNECTIONS = 2
 /** The server cuts longer names, and two schemas could become one. */
 const MAX_SCHEMA_BYTES = 63
 
+const OPTIONS: Checks<PostgresStoreOptions> = {
+  connectionString: assertConnectionString,
+  pool: assertPool,
+  schema: assertSchema,
+  connections: (value, name) => void count(value, name, 1),
+  onWarning: isFunction,
+  onCommit: isFunction,
+}
+
 /** The store for many processes on many hosts: PostgreSQL 14 or later, through `pg`. */
 export function postgresStore(options: PostgresStoreOptions): PostgresStore {
+  assertOptions(options)
   const { schema = SCHEMA, connections = CONNECTIONS, onCommit } = options
   const warn = createStoreWarn(options.onWarning)
   const destination = toDestination(options)
-  assertSchema(schema)
   const warned = new Set<string>()
 
   function warnOnce(message: string): void {
@@ -89,6 +100,15 @@ export function postgresStore(options: PostgresStoreOptions): PostgresStore {
   }
 }
 
+/** @throws TypeError. Not everything is shown: a connection string has a password. */
+function assertOptions(options: unknown): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    const got = typeof options === 'string' ? 'a text' : show(options)
+    throw new TypeError(`postgresStore expected an object, such as { connectionString }, but got ${got}.`)
+  }
+  checkAll(options, OPTIONS, 'the options of postgresStore', (key) => `${key} of postgresStore`)
+}
+
 /** The driver would look elsewhere instead: for a host of that name, or on this machine. */
 function assertConnectionString(text: unknown): void {
   if (typeof text === 'string' && /^(?:postgres(?:ql)?:\/\/|socket:|\/)/.test(text)) return
@@ -101,7 +121,6 @@ function toDestination({ connectionString, pool }: PostgresStoreOptions): Destin
     throw new TypeError('postgresStore expected either a connectionString or a pool, but got both.')
   }
   if (connectionString !== undefined) {
-    assertConnectionString(connectionString)
     return destinationOf(connectionString)
   }
   if (pool === undefined) {
@@ -114,10 +133,16 @@ function toDestination({ connectionString, pool }: PostgresStoreOptions): Destin
   return singleDestination({ ...pool.options, ...(password !== undefined && { password }) })
 }
 
-function assertSchema(schema: string): void {
-  if (schema !== '' && !schema.includes('\u0000') && Buffer.byteLength(schema) <= MAX_SCHEMA_BYTES) return
-  throw new StoreError(
-    'broken',
-    `postgresStore expected a schema's name of 1 to ${MAX_SCHEMA_BYTES} bytes, but got ${JSON.stringify(schema)}.`,
+function assertPool(pool: unknown): void {
+  const options: unknown = typeof pool === 'object' && pool !== null ? Reflect.get(pool, 'options') : undefined
+  if (typeof options === 'object' && options !== null) return
+  throw new TypeError('postgresStore expected pool to be a pg.Pool, but got something without its options.')
+}
+
+function assertSchema(schema: unknown): void {
+  const isName = typeof schema === 'string' && schema !== '' && !schema.includes('\u0000')
+  if (isName && Buffer.byteLength(schema) <= MAX_SCHEMA_BYTES) return
+  throw new TypeError(
+    `postgresStore expected a schema's name of 1 to ${MAX_SCHEMA_BYTES} bytes, but got ${show(schema)}.`,
   )
 }

@@ -1,3 +1,6 @@
+import { checkAll, isFunction } from '../../core/checks.ts'
+import type { Checks } from '../../core/checks.ts'
+import { count, Refusal, show } from '../../core/refusals.ts'
 import type { ConnectOptions, Store, StoreSession } from '../store.ts'
 import { createHints } from '../hints.ts'
 import { createStoreWarn } from '../warning.ts'
@@ -40,9 +43,16 @@ export interface SqliteSession extends StoreSession {
 
 const BUSY_TIMEOUT_MS = 5_000
 
+const OPTIONS: Checks<SqliteStoreOptions> = {
+  path: assertPath,
+  busyTimeoutMs: (value, name) => void count(value, name),
+  onWarning: isFunction,
+  onCommit: isFunction,
+}
+
 /** The embedded store: one file, for the processes of one host. */
 export function sqliteStore(pathOrOptions: string | SqliteStoreOptions): SqliteStore {
-  const options = typeof pathOrOptions === 'string' ? { path: pathOrOptions } : pathOrOptions
+  const options = readOptions(pathOrOptions)
   const { path, busyTimeoutMs = BUSY_TIMEOUT_MS, onCommit } = options
   const warn = createStoreWarn(options.onWarning)
   const hints = createHints()
@@ -57,4 +67,19 @@ export function sqliteStore(pathOrOptions: string | SqliteStoreOptions): SqliteS
       return openSession({ database: await (shared ??= open()), hints, warn, ...connectOptions })
     },
   }
+}
+
+function readOptions(given: string | SqliteStoreOptions): SqliteStoreOptions {
+  const options = typeof given === 'string' ? { path: given } : given
+  if (typeof options !== 'object' || options === null) assertPath(options)
+  checkAll(options, OPTIONS, 'the options of sqliteStore', (key) => `${key} of sqliteStore`)
+  assertPath(options.path)
+  return options
+}
+
+function assertPath(path: unknown): void {
+  if (typeof path === 'string' && path !== '') return
+  throw new Refusal(
+    `sqliteStore expected a path, such as 'runs.db', but got ${show(path)}. Is the environment variable set?`,
+  )
 }
