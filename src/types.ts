@@ -5,7 +5,7 @@ import type { Duration } from './core/duration.ts'
 import type { OutcomeKind, RunStatus as StoredRunStatus, Store, WaitKind } from './store/store.ts'
 
 export type RunStatus = 'QUEUED' | 'RUNNING' | 'SUSPENDED' | 'COMPLETED' | 'FAILED' | 'CANCELLED'
-export type StepKind = Exclude<OutcomeKind, 'PASS'>
+export type StepKind = Exclude<OutcomeKind, 'PASS' | 'ANSWER'>
 export type StepStatus = 'RUNNING' | 'WAITING' | 'COMPLETED' | 'FAILED'
 export type { WaitKind }
 

@@ -14,6 +14,8 @@ import type {
   StoreError,
   WaitRecord,
 } from '../store/store.ts'
+import { answerIn, answerOutcome } from './answer.ts'
+import type { Answer } from './answer.ts'
 import { ConsumedEvents } from './consumed-events.ts'
 import type { Engine } from './engine.ts'
 import { isRefusal, unavailable } from './errors.ts'
@@ -58,13 +60,6 @@ export interface ExecutionStart {
   readonly waits: readonly WaitRecord[]
   /** Outcomes that are known before the run is: root fields that have finished. */
   readonly carried: readonly NewOutcome[]
-}
-
-/** What a pass has answered with: the run's result, once the steps that were called are finished. */
-interface Answer {
-  readonly status: EndStatus
-  readonly result: string
-  readonly note: string | undefined
 }
 
 interface Sent {
@@ -120,6 +115,8 @@ export class Execution implements Author {
   #timeout: Timer | null = null
   #isEvicted = false
   #answer: Answer | null = null
+  /** What an earlier life has answered with: no other comes after it (I7). */
+  #earlierAnswer: Answer | null
   /** It came to its end by an answer, and that is committed. */
   #hasEnded = false
   /** It was ended before it was done: no call learns of it (I12). */
@@ -142,6 +139,7 @@ export class Execution implements Author {
     this.movedAt = this.#startedAt
     this.#created = start.created
     this.#len = start.journal.length
+    this.#earlierAnswer = answerIn(start.journal)
     const pumpHost = {
       clock: engine.clock,
       turns: engine.turns,
@@ -155,7 +153,7 @@ export class Execution implements Author {
     this.note = new RunNote(this.runId, engine.options.warn, (note) => this.#writeNote(note))
     this.#parking = new Parking(this)
     for (const outcome of start.journal) {
-      this.#bytes += Buffer.byteLength(outcome.body)
+      this.#count(outcome)
       this.#remember(outcome)
     }
     for (const outcome of start.carried) this.commitOutcome(outcome, null)
@@ -232,7 +230,7 @@ export class Execution implements Author {
   #enqueue(outcome: NewOutcome, calls: number, ordering: Ordering): void {
     const text = encodeOrdering(ordering)
     const kept = withinLimits(outcome, this.#bytes, this.engine.options)
-    this.#bytes += Buffer.byteLength(kept.body)
+    this.#count(kept)
     this.#pending.outcomes.push({
       pos: this.#len++,
       key: kept.key,
@@ -247,6 +245,11 @@ export class Execution implements Author {
       ...(text !== undefined && { ordering: text }),
     })
     this.engine.writer.write(this)
+  }
+
+  /** What was answered is no step's, and leaves steps their room. */
+  #count({ kind, body }: Pick<NewOutcome, 'kind' | 'body'>): void {
+    if (kind !== 'ANSWER') this.#bytes += Buffer.byteLength(body)
   }
 
   openWait(wait: NewWait): void {
@@ -273,8 +276,9 @@ export class Execution implements Author {
   /** Ends the run with the response that a synchronous client would have got, after the steps that were called. */
   end(status: EndStatus, result: string, note?: string): void {
     this.whenLive(() => {
-      this.#answer = { status, result, note }
+      this.#answer = this.#earlierAnswer ?? { status, result, note }
       if (this.unfinished.size === 0) return this.#endIfDone()
+      if (!this.#earlierAnswer) this.commitOutcome(answerOutcome(this.#answer, this.clock.now()), null)
       this.note.onUnawaited(this.unfinished.keys)
       void this.committed() // after a crash another process has to call them again
       this.considerParking()
@@ -318,7 +322,8 @@ export class Execution implements Author {
     const error = new DurableError(code, message, { extensions: { runId: this.runId } })
     this.#isCut = true
     // What was answered stays the result (I7): only the steps that nobody awaited are cut.
-    if (this.#answer) this.#commitEnd(this.#answer.status, this.#answer.result, this.#cutNote(message))
+    const answer = this.#answer ?? this.#earlierAnswer
+    if (answer) this.#commitEnd(answer.status, answer.result, this.#cutNote(note ?? message))
     else this.#commitEnd('failed', encodeResult({ data: null, errors: [error] }), note)
     this.pump.stop()
     this.waits.stop()
@@ -333,7 +338,10 @@ export class Execution implements Author {
   }
 
   #cutNote(message: string): string {
-    return `Ended with steps that nobody had awaited unfinished (${this.unfinished.keys.join(', ')}): ${message}`
+    const { keys } = this.unfinished
+    // A pass that was cut short may not have come to them.
+    const which = keys.length > 0 ? ` (${keys.join(', ')})` : ''
+    return `Ended with steps that nobody had awaited unfinished${which}: ${message}`
   }
 
   /** The execution is not ours to carry on. */
@@ -483,7 +491,7 @@ export class Execution implements Author {
     for (const outcome of commit.outcomes) {
       const record = { ...outcome, committedAt: at }
       this.#remember(record)
-      if (outcome.kind !== 'FIELD') this.pump.push(record)
+      this.pump.push(record)
     }
     if (commit.outcomes.length > 0) this.engine.onGotOn(this.runId)
     for (const wait of commit.opens) this.waits.onRegistered(wait, at)
@@ -522,7 +530,7 @@ export class Execution implements Author {
   /** The store will never take it, from anybody: given up, the step would run again and again. The run ends instead. */
   #onUnwritable({ next }: RunCommit, cause: StoreError): void {
     this.#isUnwritable = true
-    if (next.kind === 'end') this.#answer = null // it is what cannot be stored
+    if (next.kind === 'end') this.#answer = this.#earlierAnswer = null // it is what cannot be stored
     this.#setState('live')
     this.#pending = new Pending()
     this.failToGoOn(cause.message)

@@ -17,7 +17,7 @@ export interface NewOutcome {
 /** The outcome, or in its place an error where it is too large. `runBytes`: what the journal has so far. */
 export function withinLimits(outcome: NewOutcome, runBytes: number, limits: EngineOptions): NewOutcome {
   // A root field's response is no step: the client has got it, and the run's result is not limited either (I7).
-  if (outcome.kind === 'FIELD') return outcome
+  if (outcome.kind === 'FIELD' || outcome.kind === 'ANSWER') return outcome
   const bytes = Buffer.byteLength(outcome.body)
   // An event was measured when it was sent; how its data is written in a journal must not keep it from being delivered.
   const maxBytes = outcome.kind === 'EVENT' ? limits.runBytes : limits.stepBytes

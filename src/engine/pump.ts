@@ -98,7 +98,7 @@ export class Pump {
     this.#history = new CallHistory(journal)
     this.#recorded = journal.length
     for (const outcome of inOrderOfRelease(journal)) {
-      if (outcome.kind === 'FIELD' || outcome.kind === 'PASS') continue
+      if (outcome.kind === 'PASS' || !isAskedFor(outcome)) continue
       this.#queue.push(outcome)
       this.#queued.add(outcome.key)
       this.#recordedLeft++
@@ -161,7 +161,7 @@ export class Pump {
 
   push(outcome: OutcomeRecord): void {
     if (outcome.kind === 'PASS') this.#passOver(outcome)
-    else this.#enter(outcome)
+    else if (isAskedFor(outcome)) this.#enter(outcome)
     this.#schedule()
   }
 
@@ -357,6 +357,11 @@ export class Pump {
     this.#countedFrom = pass.pos
     this.#isPassing = false
   }
+}
+
+/** Responses of root fields and what a pass has answered are nobody's who calls a tool. */
+function isAskedFor({ kind }: OutcomeRecord): boolean {
+  return kind !== 'FIELD' && kind !== 'ANSWER'
 }
 
 /** Of a key: the field that it belongs to. */

@@ -1,7 +1,7 @@
 import { decode } from '../core/codec.ts'
 import { parseKey, responsePathOf } from '../core/keys.ts'
 import { isEnded } from '../store/store.ts'
-import type { OutcomeRecord, RunView, WaitRecord } from '../store/store.ts'
+import type { OutcomeKind, OutcomeRecord, RunView, WaitRecord } from '../store/store.ts'
 import { publicStatus } from '../types.ts'
 import type { RunSnapshot, StepKind, StepSnapshot, WaitSnapshot } from '../types.ts'
 import { retryAfterMs } from './deferred.ts'
@@ -80,8 +80,11 @@ function waitSnapshot(wait: WaitRecord, execution: Execution | null): WaitSnapsh
   }
 }
 
+/** What the journal has besides steps and fields. */
+const NO_STEPS: ReadonlySet<OutcomeKind> = new Set(['PASS', 'ANSWER'])
+
 export function finishedSteps(journal: readonly OutcomeRecord[], host: Masking | null): StepSnapshot[] {
-  return journal.filter(({ kind }) => kind !== 'PASS').map((outcome) => finishedStep(outcome, host))
+  return journal.filter(({ kind }) => !NO_STEPS.has(kind)).map((outcome) => finishedStep(outcome, host))
 }
 
 /** Outputs and errors are decoded for whoever looks at them: most look at the status. */
@@ -96,7 +99,7 @@ function finishedStep(outcome: OutcomeRecord, host: Masking | null): StepSnapsho
   return {
     id: outcome.key,
     ...parseKey(outcome.key),
-    kind: outcome.kind as StepKind, // a PASS is no step
+    kind: outcome.kind as StepKind, // what is none was left out
     status: outcome.ok ? 'COMPLETED' : 'FAILED',
     attempts: outcome.attempts,
     get output() {

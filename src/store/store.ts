@@ -125,7 +125,8 @@ export interface StoreSession {
 
 export type RunStatus = 'queued' | 'running' | 'suspended' | 'completed' | 'failed' | 'cancelled'
 export type EndStatus = 'completed' | 'failed' | 'cancelled'
-export type OutcomeKind = 'RUN' | 'SLEEP' | 'EVENT' | 'CALLBACK' | 'INVOKE' | 'SEND' | 'DEFER' | 'FIELD' | 'PASS'
+export type OutcomeKind =
+  'RUN' | 'SLEEP' | 'EVENT' | 'CALLBACK' | 'INVOKE' | 'SEND' | 'DEFER' | 'FIELD' | 'PASS' | 'ANSWER'
 export type WaitKind = 'SLEEP' | 'EVENT' | 'CALLBACK' | 'RUN' | 'RETRY'
 
 /** The narrow row: everything that claims and lists need, and nothing that is large. */

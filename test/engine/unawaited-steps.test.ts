@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import { expect, it } from 'vitest'
+import { RetryAfterError } from '../../src/index.ts'
 import type { Step } from '../../src/index.ts'
 import { usePostgres } from '../support/standing-postgres.ts'
 import { deferred, oneField, overAllStores, overStores } from './world.ts'
@@ -293,6 +294,68 @@ overAllStores('a step that nobody awaits', (world) => {
     const run = await server.finish(id)
     expect(run.status).toBe('COMPLETED')
     expect(stepsOf(run)).toEqual(['mail FAILED'])
+  })
+})
+
+overAllStores('what was answered before its steps were finished', (world) => {
+  const answering = (timeout?: string) => {
+    let lives = 0
+    const options = (retryAfter: string) =>
+      oneField(
+        async (_source, _args, { step }) => {
+          const life = ++lives
+          await step.run('first', () => 1)
+          void step.run('mail', ({ attempt }) => {
+            if (attempt === 1) throw new RetryAfterError('busy', retryAfter)
+          })
+          return `answer ${life}`
+        },
+        { worker: { lease: '1s' }, hot: { runs: 0 }, ...(timeout !== undefined && { timeout }) },
+      )
+    return options
+  }
+
+  it.each(['killed', 'alive'])('is the result, though a later pass answers otherwise (%s)', async (process) => {
+    const options = answering()('1m')
+    const first = world().serve(options)
+    expect((await first.ask('{ go }')).data).toEqual({ go: 'answer 1' })
+    const { id } = await onlyRun(first, world())
+    await world().advance('1s')
+    if (process === 'killed') first.kill()
+    const run = await (process === 'killed' ? world().serve(options) : first).finish(id)
+    expect(run).toMatchObject({ status: 'COMPLETED', result: { data: { go: 'answer 1' } } })
+    expect(stepsOf(run)).toEqual(['first COMPLETED', 'mail COMPLETED'])
+  })
+
+  it('is the result of a run that has timed out before another process came to it', async () => {
+    const options = answering('1m')('1h')
+    const first = world().serve(options)
+    expect((await first.ask('{ go }')).data).toEqual({ go: 'answer 1' })
+    const { id } = await onlyRun(first, world())
+    await world().advance('1s')
+    first.kill()
+    const nobody = world().serve(oneField(() => null, { worker: false }))
+    await world().until(nobody.durable.start())
+    await world().advance('2m')
+    const second = world().serve({
+      ...options,
+      plugins: [{ onContextBuilding: () => new Promise<void>((resolve) => void setImmediate().then(resolve)) }],
+    })
+    const run = await second.finish(id)
+    expect(run).toMatchObject({ status: 'COMPLETED', result: { data: { go: 'answer 1' } } })
+    expect(run.note).toContain('took longer than its timeout')
+  })
+
+  it('is the result of a run that no other process can carry on', async () => {
+    const first = world().serve(answering()('10s'))
+    await first.ask('{ go }')
+    const { id } = await onlyRun(first, world())
+    await world().advance('1s')
+    first.kill()
+    const second = world().serve({ typeDefs: 'type Query { stop: Int }', resolvers: { Query: { stop: () => 1 } } })
+    const run = await second.finish(id)
+    expect(run).toMatchObject({ status: 'COMPLETED', result: { data: { go: 'answer 1' } } })
+    expect(run.note).toContain('Cannot query field')
   })
 })
 
