@@ -2,7 +2,9 @@ import { valueFromASTUntyped } from 'graphql'
 import type { FieldDefinitionNode } from 'graphql'
 import { toMs } from '../src/core/duration.ts'
 import type { Duration } from '../src/core/duration.ts'
+import { isObject } from '../src/core/objects.ts'
 import type { FieldPolicy } from '../src/core/policy.ts'
+import { show } from '../src/core/refusals.ts'
 
 /** The part of a field, or of a field's config, that a policy is read from. */
 export interface PolicyBearer {
@@ -32,7 +34,7 @@ function fromExtensions(coordinate: string, field: PolicyBearer, name: string): 
   if (Array.isArray(directives)) {
     // The form of schema builders that keep the order of directives: [{ name, args }].
     const one: unknown = directives.find((directive) => directive?.name === name)
-    return isRecord(one) ? (one['args'] ?? {}) : undefined
+    return isObject(one) ? (one['args'] ?? {}) : undefined
   }
   const found: unknown = (directives as Record<string, unknown>)[name] // neither an array nor null, as checked above
   if (!Array.isArray(found)) return found
@@ -51,7 +53,7 @@ function fromSdl(field: PolicyBearer, name: string): Record<string, unknown> | u
 }
 
 function parsePolicy(coordinate: string, found: unknown): FieldPolicy {
-  if (!isRecord(found) || Array.isArray(found)) {
+  if (!isObject(found) || Array.isArray(found)) {
     throw new TypeError(
       `Expected @durable on ${coordinate} to be an object such as { retries: 3 }, but got ${show(found)}.`,
     )
@@ -87,12 +89,4 @@ function isGiven(value: unknown): boolean {
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && Number(value) >= 0
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
-}
-
-function show(value: unknown): string {
-  return JSON.stringify(value) ?? String(value)
 }

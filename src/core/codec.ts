@@ -1,6 +1,6 @@
 import { DevalueError, parse, stringify } from 'devalue'
 import { DurableError } from './errors.ts'
-import { isPlain } from './json.ts'
+import { isObject, isPlain } from './objects.ts'
 import { fromJsonText, toJsonText } from './plain-json.ts'
 import { describe, errorData, Inner, isError, isForClients, isGraphQLError, keptThrown, reviveError } from './thrown.ts'
 import type { ErrorData } from './thrown.ts'
@@ -88,7 +88,7 @@ const reducers = {
 }
 
 function hasProtoKey(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && Object.hasOwn(value, '__proto__') && isPlain(value)
+  return isObject(value) && Object.hasOwn(value, '__proto__') && isPlain(value)
 }
 
 const revivers = {

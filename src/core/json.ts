@@ -1,5 +1,6 @@
 import { DurableError, messageOf } from './errors.ts'
 import { MAX_INPUT_DEPTH, MAX_JSON_DEPTH } from './limits.ts'
+import { isObject, isPlain } from './objects.ts'
 import { tooLarge } from './refusals.ts'
 
 /*
@@ -15,7 +16,7 @@ export interface JsonBound {
 }
 
 /** @throws DurableError DURABLE_NOT_SERIALIZABLE, naming the place and what is there; DURABLE_TOO_LARGE */
-export function toJson(value: unknown, what: string, bound: JsonBound): string {
+export function strictJson(value: unknown, what: string, bound: JsonBound): string {
   let json: string
   try {
     const problem = findProblem(value, { what, bound, size: 0 }, 0)
@@ -44,7 +45,7 @@ interface Walk {
 function findProblem(value: unknown, walk: Walk, depth: number): Problem | null {
   if (++walk.size > walk.bound.maxBytes) assertSize(walk.size, walk.what, walk.bound)
   if (typeof value === 'string') walk.size += value.length
-  else if (typeof value === 'object' && value !== null) return problemWithin(value, walk, depth)
+  else if (isObject(value)) return problemWithin(value, walk, depth)
   else if (!isScalar(value)) return { path: [], has: nameOfScalar(value) }
   return null
 }
@@ -90,12 +91,6 @@ function objectProblem(value: object): string | null {
   return Object.getOwnPropertySymbols(value).length > 0 ? 'an object with a symbol for a key' : null
 }
 
-/** Also an object of another realm, whose `Object` is not ours. */
-export function isPlain(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null
-}
-
 function nameOf(value: object): string {
   const name: unknown = value.constructor?.name
   return typeof name === 'string' && name !== '' ? name : 'a class'
@@ -118,7 +113,7 @@ function assertSize(bytes: number, what: string, { maxBytes, name }: JsonBound):
  */
 export function assertDepth(value: unknown, what: string): void {
   const seen = new Set<object>()
-  let level = new Set([value].filter(isObject))
+  let level: Set<object> = new Set([value].filter(isObject))
   for (let depth = 0; level.size > 0; depth++) {
     if (depth > MAX_INPUT_DEPTH) throw notJson(what, `more than ${MAX_INPUT_DEPTH} levels`)
     const next = new Set<object>()
@@ -128,8 +123,4 @@ export function assertDepth(value: unknown, what: string): void {
     }
     level = next
   }
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null
 }

@@ -26,6 +26,9 @@ export const MAX_BYTES = {
   match: 16_384,
 } as const
 
+/** Of a step's id, in characters: beside the path to its field. */
+export const MAX_ID_LENGTH = 256
+
 /** Of an event's data, and of `match`. Whatever walks through JSON does it by recursion, and a stack has an end. */
 export const MAX_JSON_DEPTH = 100
 

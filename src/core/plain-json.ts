@@ -8,7 +8,7 @@ const LARGE = 1000
 
 /** Null where the value is small, or has something that JSON does not bring back as it was. */
 export function toJsonText(value: unknown): string | null {
-  return typeof value === 'object' && value !== null && isLarge(value) && isPlain(value)
+  return typeof value === 'object' && value !== null && isLarge(value) && isJson(value)
     ? MARK + JSON.stringify(value)
     : null
 }
@@ -32,7 +32,7 @@ function isLarge(value: object): boolean {
 }
 
 /** Nothing but null, booleans, finite numbers, strings, dense arrays and plain objects, each of them in one place. */
-function isPlain(value: object): boolean {
+function isJson(value: object): boolean {
   const seen = new Set<object>()
   const open: object[] = [value]
   for (let at = open.pop(); at; at = open.pop()) {

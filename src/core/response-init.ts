@@ -1,3 +1,5 @@
+import { isObject } from './objects.ts'
+
 /** Status and headers that belong to a response, kept beside the result and not in it. */
 export interface ResponseInit {
   readonly status?: number
@@ -67,8 +69,4 @@ function possible(name: string, value: string): [string, string][] {
   } catch {
     return []
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
 }

@@ -2,7 +2,7 @@ import type { Backoff } from './backoff.ts'
 import { isSignal } from './checks.ts'
 import { MAX_MS, toMs } from './duration.ts'
 import { DurableError } from './errors.ts'
-import { toJson } from './json.ts'
+import { strictJson } from './json.ts'
 import { MAX_BYTES } from './limits.ts'
 import { assertWithin, count, optionalFunction, Refusal, show, someText, withOnly } from './refusals.ts'
 
@@ -111,7 +111,7 @@ function readMatch(id: string, match: unknown): string {
     throw new Refusal(`Expected match to be an object, but got ${show(match)}. Without one every event matches.`)
   }
   try {
-    return toJson(match, `the match of step "${id}"`, MATCH_BOUND)
+    return strictJson(match, `the match of step "${id}"`, MATCH_BOUND)
   } catch (error) {
     if (!(error instanceof DurableError) || error.code !== 'DURABLE_NOT_SERIALIZABLE') throw error
     throw new Refusal(error.message)

@@ -2,6 +2,7 @@ import { GraphQLError } from 'graphql'
 import { namedClassOf, namedPrototype, noteClassOf, seenPrototype } from './error-classes.ts'
 import { DurableError, ERROR_CODES, NonRetriableError, RetryAfterError, StepError } from './errors.ts'
 import type { DurableErrorCode } from './errors.ts'
+import { isObject } from './objects.ts'
 import { placesAt } from './locations.ts'
 import type { Location } from './locations.ts'
 import { keptInit } from './response-init.ts'
@@ -316,8 +317,4 @@ function makeForeign({ message, path, locations, extensions, originalError }: Er
   if (originalError !== undefined) define(error, 'originalError', originalError, false)
   define(error, 'toJSON', () => visible, false)
   return error
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
 }

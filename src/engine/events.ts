@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.ts'
-import { toJson } from '../core/json.ts'
+import { strictJson } from '../core/json.ts'
 import { MAX_BYTES } from '../core/limits.ts'
 import { assertWithin, readInput, someText, withOnly } from '../core/refusals.ts'
 import type { NewEvent } from '../store/store.ts'
@@ -58,6 +58,6 @@ export function readEvents(given: unknown, { stepBytes }: Pick<EngineOptions, 's
     assertWithin(name, MAX_BYTES.eventName, "an event's name")
     if (id !== undefined) assertWithin(someText(id, `the id of event "${name}"`), MAX_BYTES.eventId, "an event's id")
     const bound = { maxBytes: stepBytes, name: 'limits.stepBytes' }
-    return { name, data: toJson(data ?? null, `the data of event "${name}"`, bound), id: id ?? null }
+    return { name, data: strictJson(data ?? null, `the data of event "${name}"`, bound), id: id ?? null }
   })
 }

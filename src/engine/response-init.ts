@@ -1,4 +1,5 @@
 import type { ExecutionResult } from 'graphql'
+import { isObject } from '../core/objects.ts'
 import { headersIn, initOf, isPossibleStatus } from '../core/response-init.ts'
 import type { ResponseInit } from '../core/response-init.ts'
 
@@ -6,17 +7,7 @@ import type { ResponseInit } from '../core/response-init.ts'
 export function responseInitOf(result: ExecutionResult): ResponseInit | null {
   const all = [result, ...(result.errors ?? [])].map((each) => each?.extensions?.['http']).filter(isObject)
   // `spec`: a status for clients that ask for `application/graphql-response+json`. Stored responses are JSON.
-  const statuses = all.map(({ status, spec }) => (spec ? undefined : status)).filter(isPossibleStatus)
-  const headers = Object.fromEntries(all.flatMap((http) => headersIn(http.headers)))
+  const statuses = all.map((http) => (http['spec'] ? undefined : http['status'])).filter(isPossibleStatus)
+  const headers = Object.fromEntries(all.flatMap((http) => headersIn(http['headers'])))
   return initOf(statuses.length === 0 ? undefined : Math.max(...statuses), headers)
-}
-
-interface Http {
-  readonly status?: unknown
-  readonly headers?: unknown
-  readonly spec?: unknown
-}
-
-function isObject(value: unknown): value is Http {
-  return typeof value === 'object' && value !== null
 }

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { stepKey } from '../core/keys.ts'
-import { bytesOf, fits, MAX_BYTES } from '../core/limits.ts'
+import { bytesOf, fits, MAX_BYTES, MAX_ID_LENGTH } from '../core/limits.ts'
 import type { FieldPolicy } from '../core/policy.ts'
 import { DurableError } from '../core/errors.ts'
 import { tooLarge } from '../core/refusals.ts'
@@ -75,8 +75,6 @@ export class Scope {
     else pending.splice(pending.indexOf(turn), 1)
   }
 }
-
-const MAX_ID_LENGTH = 256
 
 /** @throws DurableError DURABLE_STEP_MISUSED */
 export function assertStepId(id: unknown): asserts id is string {

@@ -1,4 +1,5 @@
 import { createHash, type Hash } from 'node:crypto'
+import { isObject } from '../core/objects.ts'
 
 /*
  * A million runs may wait for events of one name, each with a pattern of its own ("order 7"), and a million events of
@@ -92,10 +93,6 @@ function walk(root: unknown, limit: number): { readonly leaves: readonly Leaf[];
     }
   }
   return { leaves: leaves.slice(0, limit), isComplete }
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null
 }
 
 function weigh(key: string, value: unknown): number {
