@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { dirname, join } from 'node:path'
@@ -9,6 +9,20 @@ import type { Project } from './project.ts'
 
 const curl = await hasCurl()
 const readme = readDocument('README.md')
+const DOCUMENTS = [
+  'README.md',
+  'CONTRIBUTING.md',
+  ...['ARCHITECTURE', 'errors', 'postgres-production', 'torture', 'writing-resolvers'].map((name) => `docs/${name}.md`),
+]
+
+const AROUND = `
+import { GraphQLError } from 'graphql'
+import { StepError } from 'graphql-durable'
+import { postgresStore } from 'graphql-durable/postgres'
+import * as shop from './shop.ts'
+`
+const SHOP = [...readDocument('test/examples/shop.ts').matchAll(/^export declare (?:const|function) (\w+)/gm)]
+const DECLARED = `const { ${SHOP.map(([, name]) => name).join(', ')}, items } = shop\n`
 
 describe('the quick start of the README', () => {
   let project: Project
@@ -50,17 +64,18 @@ describe('the quick start of the README', () => {
     60_000,
   )
 
-  it('and every other TypeScript snippet that is a module has correct types', async () => {
-    const documents = ['README.md', 'docs/errors.md', 'docs/writing-resolvers.md', 'docs/ARCHITECTURE.md']
-    const modules = documents
-      .flatMap((path) => blocksOf(readDocument(path)))
-      .filter(({ language, text }) => language === 'ts' && /^import /m.test(text))
-    const files = modules.map(({ text }, index) => {
-      const file = `snippet-${index}.ts`
-      writeFileSync(join(project.directory, file), text)
-      return file
-    })
-    expect(files.length).toBeGreaterThanOrEqual(4)
+  it('and every TypeScript snippet of the documents has correct types', async () => {
+    copyFileSync(join(import.meta.dirname, 'shop.ts'), join(project.directory, 'shop.ts'))
+    const files = DOCUMENTS.flatMap((path) =>
+      blocksOf(readDocument(path))
+        .filter(({ language }) => language === 'ts')
+        .map(({ text }, index) => {
+          const file = `${path.replaceAll(/\W/g, '-')}-${index}.ts`
+          writeFileSync(join(project.directory, file), moduleOf(text))
+          return file
+        }),
+    )
+    expect(files.length).toBeGreaterThanOrEqual(20)
     expect(await project.typeErrors(files)).toBe('')
   }, 60_000)
 })
@@ -78,22 +93,24 @@ describe('the documents', () => {
   })
 
   it('link to files that are there', () => {
-    const broken = [
-      'README.md',
-      'CONTRIBUTING.md',
-      'docs/errors.md',
-      'docs/writing-resolvers.md',
-      'docs/ARCHITECTURE.md',
-    ]
-      .flatMap((path) =>
-        [...readDocument(path).matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)].map(([, to = '']) =>
-          join(ROOT, dirname(path), to),
-        ),
-      )
-      .filter((path) => !existsSync(path))
+    const broken = DOCUMENTS.flatMap((path) =>
+      [...readDocument(path).matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)].map(([, to = '']) =>
+        join(ROOT, dirname(path), to),
+      ),
+    ).filter((path) => !existsSync(path))
     expect(broken).toEqual([])
   })
 })
+
+/** A snippet on its own: a module as it is, a resolver among others, or statements within one, each paragraph apart. */
+function moduleOf(snippet: string): string {
+  if (/^import /m.test(snippet)) return snippet
+  const parts = snippet.split('\n\n').map((paragraph) => `{\n${paragraph}\n}\n`)
+  const code = /^\w+: /.test(snippet)
+    ? `export const resolvers: shop.Resolvers = {\n${snippet}}\n`
+    : `export async function resolver() {\n${parts.join('')}}\n`
+  return AROUND + DECLARED + code
+}
 
 /** The cells of the table between two comments, without its head. */
 function rowsBetween(markdown: string, name: string): string[][] {
