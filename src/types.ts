@@ -264,8 +264,8 @@ export interface LimitOptions {
   /** Default 100,000. */
   readonly steps?: number
   /**
-   * How many may wait for the end of a run in one process: `durableRun(wait:)`, `GET {path}/{runId}?wait`, `runs.wait`
-   * with a timeout, and requests that join a run by their Idempotency-Key. Beyond it they get
+   * How many may wait for the end of a run in one process: `durableRun(wait:)`, `GET {path}/{runId}?wait`, `runs.wait`,
+   * and requests that join a run by their Idempotency-Key. Beyond it they get
    * `DURABLE_TOO_MANY_WAITERS`, HTTP 503 and `Retry-After`. Default 10,000.
    */
   readonly waiters?: number

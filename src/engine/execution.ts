@@ -22,6 +22,8 @@ import { isRefusal, unavailable } from './errors.ts'
 import { withinLimits } from './limits.ts'
 import type { NewOutcome } from './limits.ts'
 import type { Abandonment, ExecutionOwner } from './owner.ts'
+import { assertTransition } from './execution-state.ts'
+import type { ExecutionState } from './execution-state.ts'
 import { Parking } from './parking.ts'
 import { Pending } from './pending.ts'
 import { Pump } from './pump.ts'
@@ -33,20 +35,6 @@ import { RunNote } from './run-note.ts'
 import { Unfinished } from './unfinished.ts'
 import { Waits } from './waits.ts'
 import type { Author } from './writer.ts'
-
-/**
- * What a run's execution is in this process. The journal belongs to whoever holds the lease (I3), and so does the
- * right to start anything:
- *
- * - `live`: the lease is ours. Steps start, outcomes are committed.
- * - `parking`: a commit that gives the lease back is under way. What wants to start waits for its answer.
- * - `parked`: the lease is given back, the promises are kept (hot). What wants to start claims the run first. Leaves
- *   to `live` by a claim under the epoch it was parked with, to `over` by any other.
- * - `ending`: the run's end is being committed. Nothing starts any more.
- * - `over`: the run has ended, or is somebody else's, or this process gave up on it. Nothing is ever settled again
- *   (I12); signals are aborted.
- */
-type ExecutionState = 'live' | 'parking' | 'parked' | 'ending' | 'over'
 
 export interface ExecutionStart {
   readonly runId: string
@@ -531,7 +519,7 @@ export class Execution implements Author {
   #onUnwritable({ next }: RunCommit, cause: StoreError): void {
     this.#isUnwritable = true
     if (next.kind === 'end') this.#answer = this.#earlierAnswer = null // it is what cannot be stored
-    this.#setState('live')
+    if (this.#state !== 'live') this.#setState('live')
     this.#pending = new Pending()
     this.failToGoOn(cause.message)
   }
@@ -599,8 +587,9 @@ export class Execution implements Author {
     this.attempts.clear()
   }
 
-  /** The only place where the state changes; what each state means stands at its type. */
+  /** The only place where the state changes; execution-state.ts has the table. */
   #setState(state: ExecutionState): void {
+    assertTransition(this.#state, state)
     this.#state = state
   }
 }
