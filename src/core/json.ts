@@ -1,4 +1,4 @@
-import { DurableError, messageOf } from './errors.ts'
+import { DurableError } from './errors.ts'
 import { MAX_INPUT_DEPTH, MAX_JSON_DEPTH } from './limits.ts'
 import { isObject, isPlain } from './objects.ts'
 import { tooLarge } from './refusals.ts'
@@ -23,7 +23,9 @@ export function strictJson(value: unknown, what: string, bound: JsonBound): stri
     if (problem) throw notJson(what, problem.has, problem.path.toReversed())
     json = JSON.stringify(value)
   } catch (error) {
-    throw error instanceof DurableError ? error : notJson(what, `an object that cannot be read (${messageOf(error)})`)
+    // What a getter throws is internal, and this message is for clients.
+    if (error instanceof DurableError) throw error
+    throw notJson(what, 'an object that cannot be read', [], error)
   }
   assertSize(Buffer.byteLength(json), what, bound)
   return json
@@ -96,9 +98,15 @@ function nameOf(value: object): string {
   return typeof name === 'string' && name !== '' ? name : 'a class'
 }
 
-function notJson(what: string, problem: string, path: readonly (string | number)[] = []): DurableError {
+function notJson(
+  what: string,
+  problem: string,
+  path: readonly (string | number)[] = [],
+  cause?: unknown,
+): DurableError {
   const at = path.length === 0 ? '' : `at "${path.join('.').slice(0, 200)}" `
-  return new DurableError('DURABLE_NOT_SERIALIZABLE', `Expected ${what} to be JSON, but ${at}it has ${problem}.`)
+  const message = `Expected ${what} to be JSON, but ${at}it has ${problem}.`
+  return new DurableError('DURABLE_NOT_SERIALIZABLE', message, { cause })
 }
 
 function assertSize(bytes: number, what: string, { maxBytes, name }: JsonBound): void {

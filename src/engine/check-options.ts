@@ -88,8 +88,10 @@ function prefix(value: unknown, name: string): void {
   throw new Refusal(`Expected ${name} to be a text, such as 'My', but got ${show(value)}.`)
 }
 
-/** A part of a URL, under which the runs' ids stand. */
+/** A part of a URL, under which the runs' ids stand; written as URLs have it, or no request would be found to be there. */
 function routePath(value: unknown, name: string): void {
-  if (value === null || (typeof value === 'string' && /^(\/[^/?#\s]+)+$/.test(value))) return
+  const isPath = (path: string): boolean =>
+    /^(\/[^/?#\s]+)+$/.test(path) && new URL(path, 'http://localhost').pathname === path
+  if (value === null || (typeof value === 'string' && isPath(value))) return
   throw new Refusal(`Expected ${name} to be a path such as '/graphql/runs', or null, but got ${show(value)}.`)
 }

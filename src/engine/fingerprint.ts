@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { stripIgnoredCharacters } from 'graphql'
+import { getOperationAST, parse, stripIgnoredCharacters, valueFromASTUntyped } from 'graphql'
+import type { OperationDefinitionNode } from 'graphql'
 import { canonicalJson } from '../core/canonical-json.ts'
 import { encode } from '../core/codec.ts'
 
@@ -12,11 +13,14 @@ export interface Requested {
 
 /**
  * Tells a request that came twice from another one under the same idempotency key. What does not change an operation
- * does not count: the order of variables and of the members of input objects, and what the language ignores in a
- * document (white space, commas, comments).
+ * does not count: the order of variables and of the members of input objects, variables that the operation does not
+ * have, whether a variable is given its default or is not given, and what the language ignores in a document (white
+ * space, commas, comments).
  */
-export function fingerprintOf({ document, operationName, variables }: Requested): string {
-  return hash(canonicalJson([significant(document), operationName, variables], (value) => `~${encode(value)}`))
+export function fingerprintOf(requested: Requested): string {
+  const { document, operationName } = requested
+  const parts = [significant(document), operationName, ownVariables(requested)]
+  return hash(canonicalJson(parts, (value) => `~${encode(value)}`))
 }
 
 /** As the first versions made it: keys live for as long as their runs, also over a deploy. */
@@ -29,6 +33,26 @@ function significant(document: string): string {
     return stripIgnoredCharacters(document)
   } catch {
     return document // of another language than graphql's lexer knows
+  }
+}
+
+/** What the operation's own variables come to. As they were sent where that cannot be told. */
+function ownVariables({ document, operationName, variables }: Requested): Requested['variables'] {
+  const operation = operationOf(document, operationName)
+  if (!operation) return variables
+  const given = new Map(Object.entries(variables))
+  const own = (operation.variableDefinitions ?? []).map(({ variable, defaultValue }): [string, unknown] => {
+    const value = given.get(variable.name.value)
+    return [variable.name.value, value === undefined && defaultValue ? valueFromASTUntyped(defaultValue) : value]
+  })
+  return Object.fromEntries(own)
+}
+
+function operationOf(document: string, operationName: string | null): OperationDefinitionNode | null {
+  try {
+    return getOperationAST(parse(document, { noLocation: true }), operationName) ?? null
+  } catch {
+    return null
   }
 }
 

@@ -125,7 +125,7 @@ export interface Followed {
 /** Locations of errors are places in the run's own document, which may be written otherwise than the one that came. */
 async function revived({ store }: Engine, runId: string, stored: StoredResult): Promise<ExecutionResult> {
   if (!stored.result.errors?.some(({ locations }) => locations)) return revive(stored, '')
-  const view = await store.call((session) => session.read(runId, { waits: false, input: true }))
+  const view = await store.read((session) => session.read(runId, { waits: false, input: true }))
   const input = view?.input == null ? null : (decode(view.input) as RunInput) // written by captureRequest
   return revive(stored, input?.document ?? '')
 }

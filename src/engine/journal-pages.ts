@@ -16,7 +16,7 @@ export async function* journalPages(
   for (let at = from; at < to;) {
     await nextTurn()
     const part = { from: at, limit: Math.min(JOURNAL_PAGE, to - at) }
-    const view = await store.call((session) => session.read(runId, { journal: part, waits: false }))
+    const view = await store.read((session) => session.read(runId, { journal: part, waits: false }))
     if (!view?.journal || view.journal.length === 0) return
     yield view.journal
     at += view.journal.length

@@ -30,7 +30,7 @@ export class Reads {
     const { promise: view, resolve } = Promise.withResolvers<RunView | null>()
     onceDrained(() => {
       askedFor.delete(runId)
-      resolve(this.#store.call((session) => session.read(runId, { waits })))
+      resolve(this.#store.read((session) => session.read(runId, { waits })))
     })
     askedFor.set(runId, view)
     return view
@@ -40,7 +40,7 @@ export class Reads {
   result(runId: string, end: object): Promise<string | null> {
     const known = this.#results.get(end)
     if (known) return known
-    const result = this.#store.call(async (session) => (await session.read(runId, { result: true }))?.result ?? null)
+    const result = this.#store.read(async (session) => (await session.read(runId, { result: true }))?.result ?? null)
     this.#results.set(end, result)
     return result
   }

@@ -45,7 +45,7 @@ async function load(engine: Engine, { run, loaded }: Claimed): Promise<LoadedRun
 /** It was said to be hot, and has been evicted since. */
 async function loadEvicted({ store }: Engine, runId: string): Promise<LoadedRun | null> {
   const journal = { from: 0, limit: JOURNAL_PAGE }
-  const view = await store.call((session) => session.read(runId, { journal, input: true }))
+  const view = await store.read((session) => session.read(runId, { journal, input: true }))
   if (!view?.journal || view.input === null) return null
   return { input: view.input, journal: view.journal, waits: view.waits }
 }

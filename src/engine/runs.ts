@@ -36,7 +36,7 @@ export function createRuns(engine: Engine): Runs {
       return view && toSummary(view, waits, engine.find(id)?.run ?? null)
     }
     const journal = steps !== false && { from: 0, limit: JOURNAL_PAGE }
-    const view = await engine.store.call((session) => session.read(id, { journal, result: true }))
+    const view = await engine.store.read((session) => session.read(id, { journal, result: true }))
     if (!view) return null
     const run = toSnapshot(view, engine.find(id)?.run ?? null, engine.hosts.get(view.run.server))
     if (steps === false) return { ...run, steps: [] }
@@ -50,7 +50,7 @@ export function createRuns(engine: Engine): Runs {
       const query = toQuery(filter)
       const how = readOptions(options, READ)
       // One more than asked for tells whether there is another page.
-      const found = await engine.store.call((session) => session.list({ ...query, first: query.first + 1 }))
+      const found = await engine.store.read((session) => session.list({ ...query, first: query.first + 1 }))
       const records = found.slice(0, query.first)
       const { summary = false, waits = false } = how
       // A row is all that such a summary needs.

@@ -13,6 +13,8 @@ import { asStoreError, STALLED_MS } from './writer.ts'
 const MIN_PATIENCE_MS = 1_000
 const FIRST_RETRY_MS = 10
 const MAX_RETRY_MS = 1_000
+/** However many reads there are at a time: one that has taken so long is not waited for any more. */
+const MAX_READ_MS = 30_000
 /** What a timer of the platform takes. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 /** Between attempts to open a store that cannot be reached. */
@@ -32,6 +34,8 @@ export class StoreAccess {
   #opening: Promise<void> | null = null
   #isGivenUp = false
   #isClosed = false
+  /** In real time. */
+  #lastReadAt = -Infinity
 
   constructor(store: Store, options: EngineOptions, clock: Clock, onOpened: (session: StoreSession) => void) {
     this.#store = store
@@ -129,17 +133,40 @@ export class StoreAccess {
    *
    * @throws DurableError DURABLE_STORE_UNAVAILABLE, a moment after `patienceMs` at the latest
    */
-  async call<T>(transition: (session: StoreSession) => Promise<T>): Promise<T> {
+  call<T>(transition: (session: StoreSession) => Promise<T>): Promise<T> {
+    return this.#inTime(transition, (beganAt) => beganAt)
+  }
+
+  /**
+   * As `call`, for what only reads: a store that answers many of them one after the other is not silent, only busy.
+   *
+   * @throws DurableError DURABLE_STORE_UNAVAILABLE, `patienceMs` after the last read that was answered
+   */
+  read<T>(transition: (session: StoreSession) => Promise<T>): Promise<T> {
+    const read = async (session: StoreSession): Promise<T> => {
+      const answer = await transition(session)
+      this.#lastReadAt = performance.now()
+      return answer
+    }
+    return this.#inTime(read, (beganAt) => Math.min(Math.max(beganAt, this.#lastReadAt), beganAt + MAX_READ_MS))
+  }
+
+  async #inTime<T>(
+    transition: (session: StoreSession) => Promise<T>,
+    silentSince: (beganAt: number) => number,
+  ): Promise<T> {
     const { promise: silence, reject } = Promise.withResolvers<never>()
     let isOver = false
     // In real time: an injected clock may be hours ahead while an answer is on its way.
-    const timer = setTimeout(
-      () => {
-        isOver = true
-        reject(unavailable(new StoreError('transient', 'The store has not answered.')))
-      },
-      Math.min(MAX_TIMER_MS, this.patienceMs + STALLED_MS),
-    )
+    const beganAt = performance.now()
+    const patienceMs = Math.min(MAX_TIMER_MS, this.patienceMs + STALLED_MS)
+    const giveUpIfSilent = (): void => {
+      const leftMs = silentSince(beganAt) + patienceMs - performance.now()
+      if (leftMs >= 1) return void (timer = setTimeout(giveUpIfSilent, leftMs))
+      isOver = true
+      reject(unavailable(new StoreError('transient', 'The store has not answered.')))
+    }
+    let timer = setTimeout(giveUpIfSilent, patienceMs)
     try {
       return await Promise.race([this.#try(transition, () => isOver), silence])
     } finally {

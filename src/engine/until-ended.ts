@@ -213,7 +213,7 @@ export class Waiters {
     const waiters = new Map(runIds.map((runId) => [runId, [...(this.#waiters.get(runId) ?? [])]]))
     let peeked: PeekReceipt
     try {
-      peeked = await this.#engine.store.call(async (session) => {
+      peeked = await this.#engine.store.read(async (session) => {
         // Without a worker nobody else looks for runs whose process has died.
         if (!this.#engine.options.worker) await session.reap()
         return session.peek(runIds)
@@ -237,7 +237,7 @@ export class Waiters {
     this.#waiters.delete(runId)
     this.#stopIfIdle()
     try {
-      const view = await this.#engine.store.call((session) => session.read(runId))
+      const view = await this.#engine.store.read((session) => session.read(runId))
       for (const [at, waiter] of waiters.entries()) {
         if (at > 0 && at % AT_ONCE === 0) await nextTurn()
         waiter.settle(view)

@@ -111,7 +111,7 @@ const NO_JSON: readonly [name: string, data: unknown, at: string][] = [
         throw new Error('not now')
       },
     },
-    'not now',
+    'an object that cannot be read.', // what the getter throws may be internal, and clients see the message
   ],
 ]
 

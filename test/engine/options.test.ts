@@ -45,7 +45,11 @@ const REFUSED: readonly Refused[] = [
     (name) => [name, NO_FUNCTIONS, (value: unknown) => ({ [name]: value })] as const,
   ),
   ['version', ['', 7, null, 'x'.repeat(1_001)], (version) => ({ version })],
-  ['path', ['', '/', 'graphql', '/graphql/', '/a//b', '/a?b', '/a b', 7, true], (path) => ({ path })],
+  [
+    'path',
+    ['', '/', 'graphql', '/graphql/', '/a//b', '/a?b', '/a b', '/läufe', '/a/../b', '/./a', 7, true],
+    (path) => ({ path }),
+  ],
   ['schema', [...NO_OBJECTS], (schema) => ({ schema })],
   ['schema.prefix', [7, null, '7', 'a b', '__x'], (prefix) => ({ schema: { prefix } })],
   ['store', [...NO_OBJECTS, {}, 'runs.db'], (store) => ({ store })],
@@ -93,7 +97,12 @@ describe('createDurable', () => {
       { hold: undefined, limits: undefined, worker: undefined, hot: undefined, schema: undefined, path: undefined },
       { hold: 0, deferAfter: 0, maxHold: 0, retention: 0, retries: 0, backoff: { initial: 0, max: 0, factor: 1 } },
       { worker: false, hot: { runs: 0, ttl: 0 }, limits: { waiters: 0 }, schema: false, path: null },
-      { path: '/a/b-c.d', context: { headers: ['X-User'] }, schema: { prefix: '' }, clock: createTestClock() },
+      {
+        path: '/a/b-c.d/l%C3%A4ufe',
+        context: { headers: ['X-User'] },
+        schema: { prefix: '' },
+        clock: createTestClock(),
+      },
     ]) {
       expect(() => create({ ...base, ...options })).not.toThrow()
     }

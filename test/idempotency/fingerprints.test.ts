@@ -63,12 +63,29 @@ describe.each(STACKS)('with $server over $store, a request under a key', (stack)
       `# the same\n${MUTATION.replaceAll(', ', ' ').replaceAll('{', '\n{\n  ')}\n`,
       { variables: first },
     ],
+    ['with a variable that the operation does not have', MUTATION, { variables: { ...first, trace: 7 } }],
   ])('is the same %s', async (_what, query, options) => {
     const log: unknown[] = []
     const app = await createApp(stack, spec(log))
     await app.ask(MUTATION, { variables: first, headers: { 'idempotency-key': 'k' } })
     expect(log).toHaveLength(1)
     expect(await isJoined(app, log, query, options)).toBe(true)
+  })
+
+  const DEFAULTS =
+    'mutation ($a: Int = 1, $range: Range = { unit: { factor: 0.5 }, from: 2 }) { work(a: $a, range: $range) }'
+  const defaults = { range: { from: 2, unit: { factor: 0.5 } }, a: 1 }
+  it.each<[what: string, variables: Record<string, unknown>, isSame: boolean]>([
+    ['all of them as variables', defaults, true],
+    ['one of them as a variable', { a: 1 }, true],
+    ['another value', { a: 2 }, false],
+    ['null', { a: null }, false],
+  ])('without variables that have defaults meets one with %s', async (_what, variables, isSame) => {
+    const log: unknown[] = []
+    const app = await createApp(stack, spec(log))
+    await app.ask(DEFAULTS, { headers: { 'idempotency-key': 'k' } })
+    expect(log).toHaveLength(1)
+    expect(await isJoined(app, log, DEFAULTS, { variables })).toBe(isSame)
   })
 
   it.each<[string, string, AskOptions]>([

@@ -251,7 +251,8 @@ describe('durableRuns', () => {
     const { pages } = await walk({ owner }, 2)
     const good = pages[0]!.pageInfo.endCursor!
     const changed = `${good.slice(0, -2)}${good.endsWith('AA') ? 'BB' : 'AA'}`
-    for (const after of [changed, createCursorSeal('another').seal(`after ${runId('7')}`)]) {
+    const written = [`${good}=`, ` ${good}`, `${good}\n`]
+    for (const after of [changed, ...written, createCursorSeal('another').seal(`after ${runId('7')}`)]) {
       const { errors } = await ask(schema, stubDurable(many), { owner }, query, { ...ada, variables: { after } })
       expect(errors?.[0]?.extensions).toEqual({ code: 'BAD_USER_INPUT' })
     }
