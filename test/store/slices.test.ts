@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/core/system-clock.ts'
 import { sqliteStore, type SqliteSession } from '../../src/sqlite.ts'
 import type { EventQuery, NewWait, RunCommit } from '../../src/store/store.ts'
+import { longestPiece } from '../support/longest-piece.ts'
 import { COMPLETED, first, outcome, PARKED } from './postgres/world.ts'
 
 /** Of a processor, whatever else the machine does; with a margin for collecting garbage. In one piece it takes hundreds. */
@@ -30,21 +31,8 @@ afterAll(async () => {
   rmSync(directory, { recursive: true })
 })
 
-/** The most that one turn of the event loop took of a processor while `work` was under way. */
 async function longest(work: () => Promise<unknown>): Promise<number> {
-  let isOver = false
-  let longestMs = 0
-  let before = process.cpuUsage()
-  const look = (): void => {
-    const { user, system } = process.cpuUsage(before)
-    longestMs = Math.max(longestMs, (user + system) / 1000)
-    before = process.cpuUsage()
-    if (!isOver) setImmediate(look)
-  }
-  setImmediate(look)
-  await work().finally(() => (isOver = true))
-  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
-  return longestMs
+  return (await longestPiece(work)).ms
 }
 
 async function commitMany(count: number, part: (index: number) => RunCommit): Promise<void> {
