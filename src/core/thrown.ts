@@ -103,6 +103,11 @@ export function keptThrown(thrown: unknown): unknown {
   }
 }
 
+function asError(thrown: unknown): Error {
+  const kept = keptThrown(thrown)
+  return isError(kept) ? kept : new Error(String(kept))
+}
+
 function messageOfOther(thrown: unknown): string {
   const message = typeof thrown === 'object' && thrown !== null ? read(thrown, 'message') : undefined
   if (typeof message === 'string') return message
@@ -158,9 +163,9 @@ export function errorData(
     ...(error instanceof RetryAfterError && { after: error.after }),
     ...(error instanceof DOMException && { isDom: true }),
     ...(graphql && { graphql }),
-    // Masking goes by whether there is one: it stays even where it is too deep to be kept.
+    // Masking goes by whether there is one: it stays even where it is too deep to be kept, and where it is no error.
     ...(isGiven(original) && {
-      originalError: inner(original) ?? new Inner(new Error('An error that is not kept.'), MAX_DEPTH, left),
+      originalError: inner(asError(original)) ?? new Inner(new Error('An error that is not kept.'), MAX_DEPTH, left),
     }),
     ...located,
     ...(typeof given === 'object' && given !== null && { extensions: extensions(withKeptHttp(given)) }),
@@ -193,7 +198,10 @@ const OWN_OF_ALL = new Set(['name', 'message', 'stack', 'cause', 'errors', '__pr
 const OWN_OF_OURS = new Set(['code', 'retryable', 'stepId', 'attempts', 'after'])
 const OWN_OF_GRAPHQL = new Set(['path', 'locations', 'extensions', 'nodes', 'source', 'positions', 'originalError'])
 /** What clients of HTTP and databases hang on their errors as text. */
-const CREDENTIAL = /authori[sz]ation|cookie|passw|passphrase|secret|token|credential|api[-_]?key|private[-_]?key/i
+const CREDENTIAL =
+  /authori[sz]ation|auth$|^auth[-_]|bearer|jwt|cookie|session([-_]?id)?$|passw|passphrase|pwd|secret|token|credential|(api|private|access)[-_]?key/i
+/** In an address: what Node says was no valid one is mostly a database's, with its password. */
+const CREDENTIAL_IN_URL = /:\/\/[^/?#\s]*@/
 
 /** Objects on an error are dropped: those of an HTTP client are its request, with the credentials in its headers. */
 function propsOf(error: Error, isGraphQL: boolean): Record<string, unknown> | null {
@@ -202,6 +210,7 @@ function propsOf(error: Error, isGraphQL: boolean): Record<string, unknown> | nu
     if (OWN_OF_ALL.has(key) || CREDENTIAL.test(key)) return []
     if ((isOurs && OWN_OF_OURS.has(key)) || (isGraphQL && OWN_OF_GRAPHQL.has(key))) return []
     const value = read(error, key)
+    if (typeof value === 'string' && CREDENTIAL_IN_URL.test(value)) return []
     return value !== undefined && (isScalar(value) || value instanceof Date) ? [[key, value] as const] : []
   })
   return entries.length > 0 ? Object.fromEntries(entries) : null

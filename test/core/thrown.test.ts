@@ -44,6 +44,24 @@ const decisive = (error: any): unknown =>
       }
     : (error ?? undefined)
 
+describe('a GraphQLError that wraps what is no error', () => {
+  it.each<[string, unknown]>([
+    ['a text', 'dsn://secret'],
+    ['an empty text', ''],
+    ['a number', 0],
+    ['false', false],
+    ['an object', { message: 'dsn://secret' }],
+    ['a list', []],
+    ['a function', () => 1],
+    ['a symbol', Symbol('x')],
+  ])('is as internal as that: %s', (_what, originalError) => {
+    const thrown = new GraphQLError('dsn://secret', { originalError: originalError as Error })
+    expect(isForClients(thrown)).toBe(false)
+    expect(isForClients(kept(thrown))).toBe(false)
+    expect(kept(thrown).originalError).toBeInstanceOf(Error)
+  })
+})
+
 describe('what decides about an error', () => {
   const field = { kind: 'Field', name: { kind: 'Name', value: 'a' } } as any
   const inner = new Error('dsn://secret')
@@ -158,6 +176,25 @@ describe('of what is thrown', () => {
     [
       'properties that are credentials',
       Object.assign(new Error('x'), { authorization: SECRET, accessToken: 'tok-en-123', set_cookie: 'tok-en-123' }),
+    ],
+    [
+      'credentials under their short names',
+      Object.assign(new Error('x'), {
+        auth: SECRET,
+        proxyAuth: SECRET,
+        bearer: 'tok-en-123',
+        jwt: 'tok-en-123',
+        pwd: 'tok-en-123',
+        sessionId: 'tok-en-123',
+        accessKey: 'tok-en-123',
+      }),
+    ],
+    [
+      'credentials in an address',
+      Object.assign(new TypeError('Invalid URL'), {
+        input: 'postgres://app:tok-en-123@db:x/',
+        url: 'https://tok-en-123@h',
+      }),
     ],
     [
       'properties of a cause',
@@ -279,7 +316,7 @@ describe('classes', () => {
 
   it('are refused where they are none, or two have one name', () => {
     expect(() => nameErrorClasses([Map as any])).toThrow(/extend Error/)
-    expect(() => nameErrorClasses([new Error('x') as any])).toThrow(/got object/)
+    expect(() => nameErrorClasses([new Error('x') as any])).toThrow(/extend Error/)
     expect(() => nameErrorClasses([Declined, { Declined: class Declined extends Error {} }.Declined])).toThrow(
       /"Declined"/,
     )
