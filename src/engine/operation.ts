@@ -390,14 +390,13 @@ export class Operation implements ExecutionOwner {
     }
     this.phase = 'background'
     if (this.#failedWith && !this.#isStalled) return deferredResult(this, result)
-    if (!this.deferring) {
-      if (this.host.deliversLater(this.context)) this.#awaitDelivery()
-      else this.#end(execution, result)
-      return result
-    }
-    this.engine.onDeferred(this)
-    const answer = deferredResult(this, result)
-    this.pass()
+    const isDeferred = this.deferring
+    if (isDeferred) this.engine.onDeferred(this)
+    const answer = isDeferred ? deferredResult(this, result) : result
+    // A pass marks the context as that of a resumed run, which is not what the hooks of this answer are to see.
+    if (this.host.deliversLater(this.context)) this.#awaitDelivery()
+    else if (isDeferred) this.pass()
+    else this.#end(execution, result)
     return answer
   }
 
@@ -410,13 +409,16 @@ export class Operation implements ExecutionOwner {
     this.#deferAfter = this.engine.clock.setTimeout(() => this.onDelivered(null), DELIVERED_AFTER_MS)
   }
 
-  /** The answer has been through the server's own hooks. Null: it was lost there, and a background pass makes the result. */
+  /**
+   * The answer has been through the server's own hooks. Null: it was lost there. Then, and where the answer is the
+   * deferred payload, a background pass makes the result.
+   */
   onDelivered(result: ExecutionResult | null): void {
     const execution = this.#execution
     if (!this.#undelivered || !execution) return
     this.#undelivered = false
     this.#deferAfter?.cancel()
-    if (result) this.#end(execution, result)
+    if (result && !this.deferring) this.#end(execution, result)
     else this.pass()
   }
 

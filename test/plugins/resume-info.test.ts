@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { resumeInfo } from '../../src/index.ts'
-import { createApp, runIdOf, STACKS, useApps } from './harness.ts'
+import { createApp, runIdOf, STACKS, useApps, YOGA_STACKS } from './harness.ts'
 import type { App, AppSpec } from './harness.ts'
 
 useApps()
@@ -97,6 +97,35 @@ describe.each(STACKS)('$server over $store', (stack) => {
       if (how === 'cold') expect(calls).toContain(true)
     })
   })
+})
+
+describe.each(YOGA_STACKS)('hooks over $store', (stack) => {
+  it.each(['hot', 'cold'] as const)(
+    "of the client's own answer are told of none, those of a pass of it: %s",
+    async (how) => {
+      const told: unknown[] = []
+      const note = (by: string, { data }: any, context: unknown): void =>
+        void told.push([by, data.a === null ? 'deferred' : 'result', resumeInfo(context)?.resuming ?? null])
+      const plugin = {
+        async onExecutionResult({ result, context }: any) {
+          await Promise.resolve()
+          note('execution', result, context)
+        },
+        async onResultProcess({ result, serverContext }: any) {
+          await new Promise(setImmediate)
+          note('process', result, serverContext)
+        },
+      }
+      const app = await createApp(stack, { ...spec(() => 1), before: [plugin] })
+      await seen(app, how)
+      expect(told).toEqual([
+        ['execution', 'deferred', null],
+        ['process', 'deferred', null],
+        ['execution', 'result', true],
+        ['process', 'result', true],
+      ])
+    },
+  )
 })
 
 it('is null for what is no context, and has nothing of other properties', () => {
