@@ -169,6 +169,7 @@ export interface DurableOptions<Context = any, Captured = unknown> {
   readonly owner?: (context: Context) => string | null | undefined
   /** Anything but true refuses; so does an error, with a warning. */
   readonly authorize?: (request: AuthorizeRequest<Context>) => boolean | Promise<boolean>
+  /** What a resumed run has of its request. Default: nothing, with a warning; `{}` says that it needs nothing. */
   readonly context?: ContextOptions<Context, Captured>
   /** How long a request may stay suspended, all waits together, before it is deferred. Default '1s'. */
   readonly hold?: Duration

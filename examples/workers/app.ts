@@ -58,7 +58,7 @@ export function createApp(worker: false | WorkerOptions) {
     store: DATABASE_URL === undefined ? sqliteStore(DURABLE_DB) : postgresStore({ connectionString: DATABASE_URL }),
     deferAfter: '1s',
     // Nothing of the request is needed to go on: this schema knows no users.
-    context: { capture: () => null },
+    context: {},
     worker,
   })
   return { durable, yoga: createYoga({ schema, plugins: [useDurable(durable)] }) }

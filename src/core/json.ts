@@ -11,8 +11,8 @@ import { tooLarge } from './refusals.ts'
 
 export interface JsonBound {
   readonly maxBytes: number
-  /** How the message names it. */
-  readonly name: string
+  /** The option that sets it. */
+  readonly option?: string
 }
 
 /** @throws DurableError DURABLE_NOT_SERIALIZABLE, naming the place and what is there; DURABLE_TOO_LARGE */
@@ -109,9 +109,10 @@ function notJson(
   return new DurableError('DURABLE_NOT_SERIALIZABLE', message, { cause })
 }
 
-function assertSize(bytes: number, what: string, { maxBytes, name }: JsonBound): void {
+function assertSize(bytes: number, what: string, { maxBytes, option }: JsonBound): void {
   if (bytes <= maxBytes) return
-  throw tooLarge(`Expected ${what} to have at most ${name} (${maxBytes} bytes), but it has ${bytes} or more.`)
+  const most = `${maxBytes} bytes${option === undefined ? '' : ` (${option})`}`
+  throw tooLarge(`Expected ${what} to have at most ${most}, but it has ${bytes} or more.`)
 }
 
 /**

@@ -91,7 +91,7 @@ export interface EventWait {
 }
 
 const WAIT_OPTIONS = ['event', 'match', 'timeout', 'signal']
-const MATCH_BOUND = { maxBytes: MAX_BYTES.match, name: 'what a match may have' }
+const MATCH_BOUND = { maxBytes: MAX_BYTES.match }
 
 export function readEventWait(id: string, options: unknown): EventWait {
   const given = withOnly(options as Record<string, unknown>, WAIT_OPTIONS, 'its options')

@@ -229,12 +229,10 @@ export class Engine {
   }
 
   onDeferred(operation: Operation): void {
-    const { capture, restore, request, create, enter, headers } = this.options.context
-    if (capture ?? restore ?? request ?? create ?? enter ?? headers) return
-    if (this.#warnedOfContext) return
+    if (this.options.hasContext || this.#warnedOfContext) return
     this.#warnedOfContext = true
     this.options.warn(
-      'An operation was deferred, and none of the `context` options is set: resumed after a restart, it will run without what its request carried (user, headers). Set `context.capture` and `context.restore`.',
+      'An operation was deferred, and the option `context` is not set: resumed after a restart, it will run without what its request carried (user, headers). Set `context.capture` and `context.restore`, or `context: {}` where it needs nothing of that.',
       { operationName: operation.input?.operationName },
     )
   }

@@ -57,7 +57,7 @@ export function readEvents(given: unknown, { stepBytes }: Pick<EngineOptions, 's
     someText(name, "an event's name")
     assertWithin(name, MAX_BYTES.eventName, "an event's name")
     if (id !== undefined) assertWithin(someText(id, `the id of event "${name}"`), MAX_BYTES.eventId, "an event's id")
-    const bound = { maxBytes: stepBytes, name: 'limits.stepBytes' }
+    const bound = { maxBytes: stepBytes, option: 'limits.stepBytes' }
     return { name, data: strictJson(data ?? null, `the data of event "${name}"`, bound), id: id ?? null }
   })
 }

@@ -35,6 +35,8 @@ export interface EngineOptions extends RetryPolicy {
   readonly idempotencyKey: ((context: unknown) => string | null) | null
   /** What they answer has been checked, but for `enter`, which is `enterWith`'s to call. */
   readonly context: ContextOptions<unknown, unknown>
+  /** It was given, empty maybe: somebody has thought of what a resumed run needs. */
+  readonly hasContext: boolean
   readonly warn: Warn
 }
 
@@ -80,6 +82,7 @@ export function resolveOptions(options: DurableOptions): EngineOptions {
       ? (context) => asked('idempotencyKey', () => idempotencyKey(context), aText) ?? null
       : null,
     // They are typed against each other in DurableOptions; the engine only passes values through.
+    hasContext: options.context !== undefined,
     context: guardedContext((options.context ?? {}) as ContextOptions<unknown, unknown>),
     warn,
   }

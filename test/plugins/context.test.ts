@@ -51,8 +51,14 @@ describe.each(STACKS)('a context factory of $server that throws without a user o
     const app = await createApp(stack, factory)
     expect(await resumeCold(app, ada)).toMatchObject(refused)
     expect(app.warnings.map(({ message }) => message)).toContainEqual(
-      expect.stringContaining('none of the `context` options'),
+      expect.stringContaining('the option `context` is not set'),
     )
+  })
+
+  it('is taken at its word, without a warning, where `context` is there and empty', async () => {
+    const app = await createApp(stack, { ...whoami(() => 'anybody'), durable: { context: {} } })
+    expect(await resumeCold(app, ada)).toBe('anybody')
+    expect(app.warnings).toEqual([])
   })
 
   it('is satisfied with the headers that the run kept', async () => {
