@@ -1,6 +1,6 @@
 import type { ExecutionResult } from 'graphql'
 import type { Plugin } from 'graphql-yoga'
-import { operationOf } from '../src/engine/fields.ts'
+import { operationOf } from '../src/engine/bound-context.ts'
 import type { Operation } from '../src/engine/operation.ts'
 
 /*

@@ -8,6 +8,7 @@ import type { Execution } from './execution.ts'
 import { never } from './never.ts'
 import { assertKeyFits, assertNotInsideStep, assertStepId } from './scope.ts'
 import type { Scope } from './scope.ts'
+import { onToolCalled } from './tool-promises.ts'
 
 /** Who a field's tools work for. */
 export interface ToolHost {
@@ -91,19 +92,8 @@ export function call<T>(
       start({ execution, scope, id, key, inContext, startedAt })
     })
   })
-  tools.set(promise, key)
-  toolCalls.made++
+  onToolCalled(promise, key)
   return promise
-}
-
-/** Of the whole process: tells whether a function that has been called, and has returned, has called a tool. */
-export const toolCalls = { made: 0 }
-
-const tools = new WeakMap<PromiseLike<unknown>, string>()
-
-/** The key under which a tool was called that gave this very promise. */
-export function toolOf(promise: PromiseLike<unknown>): string | undefined {
-  return tools.get(promise)
 }
 
 /** @throws DurableError DURABLE_STEP_MISUSED */
