@@ -144,16 +144,23 @@ function serve(hot: HotOptions) {
 async function heldByRuns(field: string, argument: string, hot: HotOptions): Promise<number> {
   const server = serve(hot)
   const query = argument ? `query ($text: String!) { ${field}${argument} }` : `{ ${field} }`
-  const before = memoryMb()
+  const before = await settledMb()
   for (let n = 0; n < LARGE_RUNS; n++) await server.send(query, argument ? { text: server.large() } : {})
-  await new Promise((resolve) => setTimeout(resolve, 500))
-  const held = memoryMb() - before - (LARGE_RUNS * LARGE) / 1e6
+  const held = (await settledMb()) - before - (LARGE_RUNS * LARGE) / 1e6
   await server.durable.close()
   return held
 }
 
-function memoryMb(): number {
-  collectGarbage()
-  const { heapUsed, external } = process.memoryUsage()
-  return (heapUsed + external) / 1e6
+/** What requests and their bodies leave behind is collected over some turns, not in one. */
+async function settledMb(): Promise<number> {
+  let lowest = Infinity
+  for (let unchanged = 0; unchanged < 5;) {
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    collectGarbage()
+    const { heapUsed, external } = process.memoryUsage()
+    const now = (heapUsed + external) / 1e6
+    unchanged = now < lowest - 1 ? 0 : unchanged + 1
+    lowest = Math.min(lowest, now)
+  }
+  return lowest
 }
