@@ -18,15 +18,19 @@ export interface ListRunsOptions {
   readonly isVisible: (run: RunSnapshot) => Promise<boolean>
 }
 
+/** What `ListFilter.first` allows. */
+const MAX_PAGE = 100
 /**
- * How many pages are searched for visible runs before the caller gets what there is. `authorize` is asked for each run,
- * so it bounds the work of one request for somebody who may list but sees next to nothing.
+ * How many runs are looked at in search of visible ones before the caller gets what there is. `authorize` is asked for
+ * each, so it bounds the work of one request for somebody who may list but sees next to nothing. Only beyond it does a
+ * page tell that there is something that is not shown.
  */
-const MAX_PAGES = 10
+const MAX_LOOKED_AT = 1_000
 
 /**
- * A page of the runs that the caller may see. Those it may not see leave no gap: the page is filled from further on.
- * Its cursors are sealed, since the last is that of a run that may not be seen where none was found in MAX_PAGES.
+ * A page of the runs that the caller may see. Those it may not see leave no gap: the page is filled from further on, and
+ * whether there is another is told by a run that may be seen as well (I9). Its cursors are sealed, since the last is that
+ * of a run that may not be seen where none was found in MAX_LOOKED_AT.
  */
 export async function listRuns({
   runs,
@@ -38,15 +42,18 @@ export async function listRuns({
 }: ListRunsOptions): Promise<RunConnection> {
   const found: RunSnapshot[] = []
   let after: string | null = filter.after ?? null
-  let pages = 0
+  let lookedAt = 0
+  // One more than asked for. Most callers see what they list, and so the first look is all.
+  let first = Math.min(size + 1, MAX_PAGE)
   do {
     // Each page's place is known only from the one before.
-    const page = await runs.list({ ...filter, ...(after !== null && { after }) }, { summary: true })
+    const page = await runs.list({ ...filter, first, ...(after !== null && { after }) }, { summary: true })
     const verdicts = await Promise.all(page.runs.map(isVisible))
     found.push(...page.runs.filter((_run, index) => verdicts[index]))
     after = page.endCursor
-    pages += 1
-  } while (found.length < size && after !== null && pages < MAX_PAGES)
+    lookedAt += page.runs.length
+    first = MAX_PAGE
+  } while (found.length <= size && after !== null && lookedAt < MAX_LOOKED_AT)
 
   const edges = found.slice(0, size).map((node) => ({ cursor: cursors.seal(cursorOf(node)), node }))
   return {

@@ -126,7 +126,6 @@ export function createResolvers({ durable, options, cursorOf, cursorSeal }: Reso
           ...(isGiven(status) && { status }),
           ...(isGiven(operationName) && { operationName }),
           ...(isGiven(after) && { after: cursors.open(after) ?? refuseCursor() }),
-          first: size,
         }
         return listRuns({
           runs: durable.runs,
