@@ -161,7 +161,7 @@ export function bindField(resolver: Resolver, fieldLists: number | null): Resolv
     }
     if (!scope && !operation.run && !operation.stepTaken && !isOfSource) {
       // It can be waiting for no tool. Adopted by a later pass, should there be one.
-      operation.early.push(info, source, value)
+      operation.resultsBeforeRun.add(info, source, value)
       return value
     }
     const key = scope?.key ?? operation.labels.keyOf(info, source)

@@ -3,7 +3,6 @@ import type { ExecutionArgs, ExecutionResult } from 'graphql'
 import type { Timer } from '../core/clock.ts'
 import { DurableError, messageOf } from '../core/errors.ts'
 import { identityText, undistinguishedText } from '../core/identity.ts'
-import { isWithin } from '../core/keys.ts'
 import type { Conflict, Idempotency, NewRun, RunRecord } from '../store/store.ts'
 import type { ResumedRun } from '../types.ts'
 import { unavailable } from './errors.ts'
@@ -17,16 +16,17 @@ import type { Kept, PendingField } from './field-promises.ts'
 import { Labels } from './labels.ts'
 import { deferredResult } from './deferred.ts'
 import { rootKeys } from './documents.ts'
+import { HoldBudget } from './hold-budget.ts'
 import type { Followed } from './idempotency.ts'
 import type { NewOutcome } from './limits.ts'
 import { OwnExecutions } from './own-executions.ts'
-import { isThenable } from './paths.ts'
 import type { Abandonment, ExecutionOwner } from './owner.ts'
 import { PARK_AFTER_MS } from './parking.ts'
 import { PendingFields } from './pending-fields.ts'
 import { isFinal, refusalReason } from './refusal.ts'
 import type { PassOutcome } from './refusal.ts'
 import { encodeResult, statusOf } from './result.ts'
+import { ResultsBeforeRun } from './results-before-run.ts'
 import { captureRequest, IDENTITIES, idempotencyOf } from './run-input.ts'
 import type { RunInput } from './run-input.ts'
 import { SignalsUntilRun } from './request-signal.ts'
@@ -60,8 +60,7 @@ export class Operation implements ExecutionOwner {
   bound: object | null = null
   /** Resolvers' results by scope key: what is under way or done is handed to the next pass. */
   readonly kept = new Map<string, Kept>()
-  /** Results of resolvers that were called before there was a run: (info, source, result). Keyed when there is one. */
-  readonly early: unknown[] = []
+  readonly resultsBeforeRun = new ResultsBeforeRun()
   readonly labels: Labels
   readonly policies = new FieldPolicies()
   readonly executions = new OwnExecutions()
@@ -96,8 +95,6 @@ export class Operation implements ExecutionOwner {
   /** Its run is over for this process, and has not come to its end here: nothing of the user's runs any more (I12). */
   isAbandoned = false
   #execution: Execution | null = null
-  /** Keys of resolvers that began before there was a run and are under way: the executor cannot be told about them. */
-  #untold: Set<string> | null = null
   #begun: Set<string> | null = null
   #finished: Map<string, ExecutionResult> | null = null
   #passing = false
@@ -110,8 +107,7 @@ export class Operation implements ExecutionOwner {
   #deferAfter: Timer | null = null
   #nextPass: Timer | null = null
   #coarse: Timer | null = null
-  #heldMs = 0
-  #heldUntil = 0
+  readonly #holdBudget = new HoldBudget()
   #resumeFailures = 0
   #failedWith: DurableError | null = null
   /** Why the request may not become a run. */
@@ -260,7 +256,7 @@ export class Operation implements ExecutionOwner {
     })
     this.#signals?.letGo()
     this.engine.adopt(this)
-    this.#keepEarly()
+    this.resultsBeforeRun.keepIn(this.kept, this.labels)
     const leftMs = this.engine.options.deferAfterMs - (this.engine.clock.now() - this.startedAt)
     this.#deferAfter = this.engine.clock.setTimeout(() => void this.deferAll(), Math.max(0, leftMs))
     return this.#execution
@@ -306,12 +302,7 @@ export class Operation implements ExecutionOwner {
     // Not worth two commits: the lease is kept for as long.
     if (this.phase !== 'foreground') return endsInMs < PARK_AFTER_MS
     const now = this.engine.clock.now()
-    const from = Math.max(now, this.#heldUntil)
-    const extraMs = Math.max(0, now + endsInMs - from)
-    if (this.#heldMs + extraMs > (scope.policy?.holdMs ?? this.engine.options.holdMs)) return false
-    this.#heldMs += extraMs
-    this.#heldUntil = Math.max(this.#heldUntil, now + endsInMs)
-    return true
+    return this.#holdBudget.take(now, endsInMs, scope.policy?.holdMs ?? this.engine.options.holdMs)
   }
 
   /** The switch, for one field. Its wait is committed. */
@@ -320,9 +311,9 @@ export class Operation implements ExecutionOwner {
     const fields = this.pendingFields.awaiting(scope)
     const below = fields.length > 0 ? fields : this.pendingFields.below(scope.key)
     for (const field of below) if (!this.#isRunning(field)) this.#deferField(field)
-    if (below.length > 0 || this.#coarse || !this.#untold) return
+    if (below.length > 0 || this.#coarse) return
     // Where nothing is pending, the field was deferred before, or has answered without waiting for this tool.
-    for (const key of this.#untold) if (isWithin(`${key}>`, scope.key)) return this.#answerWithoutExecutor(0)
+    if (this.resultsBeforeRun.isUnderWayWithin(scope.key)) this.#answerWithoutExecutor(0)
   }
 
   /** From the switch on another process may have to carry it on, which would answer null where it lacks something. */
@@ -565,24 +556,6 @@ export class Operation implements ExecutionOwner {
   restore({ owner, version }: RunRecord): void {
     this.#owner = owner
     this.#version = version
-  }
-
-  /** Gives keys to what was called before there was a run: a later pass takes it over. */
-  #keepEarly(): void {
-    const untold = new Set<string>()
-    this.#untold = untold
-    for (let at = 0; at < this.early.length; at += 3) {
-      // Written in threes by the resolvers' wrapper.
-      const info = this.early[at] as Parameters<Labels['keyOf']>[0]
-      const value = this.early[at + 2]
-      const key = this.labels.keyOf(info, this.early[at + 1])
-      this.kept.set(key, { value, scope: null })
-      if (!isThenable(value)) continue
-      untold.add(key)
-      const settled = (): void => void untold.delete(key)
-      value.then(settled, settled)
-    }
-    this.early.length = 0
   }
 
   #deferField(field: PendingField): void {
