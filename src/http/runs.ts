@@ -89,7 +89,8 @@ function decodeId(id: string): string {
 function waitIn(url: URL): number | null {
   const wait = url.searchParams.get('wait')
   if (wait === null) return 0
-  return /^\d+(\.\d+)?$/.test(wait) ? Number(wait) * 1000 : null
+  const ms = /^\d+(\.\d+)?$/.test(wait) ? Number(wait) * 1000 : Infinity
+  return ms < Infinity ? ms : null
 }
 
 function finished({ result, http }: StoredResult): Response {
