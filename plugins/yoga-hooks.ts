@@ -63,6 +63,7 @@ type Process = Parameters<NonNullable<Plugin['onResultProcess']>>[0]
 function deliver(operation: Operation, result: unknown): void {
   const { answered } = operation
   const isLost = !answered || !isAnswer(result) || ('data' in answered && !('data' in result))
+  operation.answered = null // it may be large, and a run waits for days
   operation.onDelivered(isLost ? null : result)
 }
 

@@ -160,6 +160,13 @@ overStores('the data of an event', (world) => {
     await expect(world().until(server.durable.send(event))).resolves.toMatchObject({ ids: [expect.any(String)] })
   })
 
+  it('is that of an event: a hole in a list of them is none, on every store', async () => {
+    const server = world().serve(oneField(() => 1))
+    // oxlint-disable-next-line no-sparse-arrays -- that is what it is about
+    const sent = world().until(server.durable.send([, { name: 'hook' }] as unknown as EventInput[]))
+    await expect(sent).rejects.toMatchObject({ extensions: { code: 'BAD_USER_INPUT' } })
+  })
+
   it('has a limit, whatever it takes to count it', async () => {
     const server = world().serve(oneField(() => 1, { limits: { stepBytes: 1_000 } }))
     for (const data of ['x'.repeat(1_000), 'ü'.repeat(500), { [`k${'x'.repeat(1_000)}`]: 1 }, shared]) {

@@ -47,6 +47,32 @@ async function connect(options: Partial<SqliteStoreOptions> = {}): Promise<Store
   return session
 }
 
+describe('a path', () => {
+  it('is that of one file, whatever directory the process changes to, and whatever is in its name', async () => {
+    const before = process.cwd()
+    process.chdir(directory)
+    try {
+      for (const name of ['runs.db', 'file:runs.db', 'file:x.db?mode=memory', 'q?mode=ro.db', 'ü #%20.db']) {
+        const session = await connect({ path: name })
+        process.chdir(before)
+        await session.commit([firstCommit('run')])
+        process.chdir(directory)
+        expect(readdirSync(directory)).toContain(name)
+        expect((await (await connect({ path: join(directory, name) })).read('run'))?.run.id).toBe('run')
+      }
+    } finally {
+      process.chdir(before)
+    }
+  })
+
+  it.each(['', 'a\0b', null, undefined, 5, {}, { path: 5 }, new URL('file:///tmp/runs.db')])(
+    'that is none is refused at once: %j',
+    (path) => {
+      expect(() => sqliteStore(path as string)).toThrow(/^sqliteStore expected .*, but got /)
+    },
+  )
+})
+
 function firstCommit(runId: string): RunCommit {
   const create = {
     server: 'main',

@@ -91,6 +91,46 @@ describe('connections', () => {
     }
   })
 
+  it('take null among a parameter’s elements, whatever the role says of it', async () => {
+    const role = `role_${Date.now()}`
+    await query(world.url, `create role ${role} superuser login; alter role ${role} set array_nulls = off`)
+    const url = new URL(world.url)
+    url.username = role
+    const pool = new Pool({ connectionString: url.href })
+    try {
+      const session = await world.connect('a', { pool })
+      await session.commit([first('run', { outcomes: [outcome(0)], opens: [eventWait('order', null)], next: DUE_NOW })])
+      expect((await session.read('run'))?.run).toMatchObject({ owner: null, operationName: null, note: null })
+      await session.close()
+      world.forget(session)
+    } finally {
+      await pool.end()
+      await query(world.url, `reassign owned by ${role} to postgres; drop owned by ${role}; drop role ${role}`)
+    }
+  })
+
+  it.each(['LATIN1', 'EUC_JP'])(
+    'to a database in %s, which cannot keep every text, are refused with a way out, before anything has run',
+    async (encoding) => {
+      const name = `database_${Date.now()}`
+      const options = `encoding '${encoding}' lc_collate 'C' lc_ctype 'C' template template0`
+      await query(world.url, `create database ${name} ${options}`)
+      const url = new URL(world.url)
+      url.pathname = `/${name}`
+      const store = postgresStore({ connectionString: url.href, onWarning: () => {} })
+      await expect(store.connect(CONNECTION)).rejects.toThrow(
+        `expected a database that is encoded as UTF8, but this one is as ${encoding}`,
+      )
+      await query(world.url, `drop database ${name}`)
+    },
+  )
+
+  it.each(['', 'pg_own', 'half \ud800', 'a\0b', 'x'.repeat(64), 5])('are not made for the schema %j', (schema) => {
+    expect(() => postgresStore({ connectionString: world.url, schema: schema as string })).toThrow(
+      /expected a schema's name of 1 to 63 bytes that does not begin with pg_/,
+    )
+  })
+
   it('are the store’s own, also where a pool is given whose connections are all in use', async () => {
     const pool = new Pool({ connectionString: world.url, max: 1 })
     const taken = await pool.connect()
