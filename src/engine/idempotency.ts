@@ -25,13 +25,14 @@ const HEADERS = ['idempotency-key'] as const
 function parseIdempotencyKey(header: string): string {
   const quoted = /^\s*"((?:[^"\\]|\\["\\])*)"\s*$/.exec(header)
   const key = quoted ? (quoted[1] ?? '').replace(/\\(["\\])/g, '$1') : header.trim()
-  if (key !== '' && key.length <= MAX_BYTES.idempotencyKey && /^[\x20-\x7e]*$/.test(key)) return key
-  throw badKey(`${key.length}`)
+  if (!/^[\x20-\x7e]*$/.test(key)) throw badKey('others')
+  if (key !== '' && key.length <= MAX_BYTES.idempotencyKey) return key
+  throw badKey(key === '' ? 'none' : `${key.length}`)
 }
 
 function badKey(got: string): GraphQLError {
   return new GraphQLError(
-    `Expected Idempotency-Key to be a text of 1 to ${MAX_BYTES.idempotencyKey} printable characters, but got ${got}.`,
+    `Expected Idempotency-Key to have 1 to ${MAX_BYTES.idempotencyKey} printable ASCII characters, but got ${got}.`,
     { extensions: { code: 'BAD_USER_INPUT', http: { status: 400 } } },
   )
 }

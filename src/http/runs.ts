@@ -50,7 +50,7 @@ async function answer(
   const id = runIdIn(url.pathname, engine.options.path)
   if (id === null) return problem(404, 'There is nothing here.')
   if (request.method !== 'GET' && request.method !== 'HEAD') {
-    return problem(405, 'Expected GET.', { allow: 'GET, HEAD' })
+    return problem(405, `Expected GET or HEAD, but got ${request.method}.`, { allow: 'GET, HEAD' })
   }
   const waitMs = waitIn(url)
   if (waitMs === null) {
