@@ -5,9 +5,7 @@ import type { Wait } from './wait.ts'
 export interface Over {
   readonly wait: Wait
   readonly event: EventRecord | null
-}
-
-interface Instant extends Over {
+  /** On the store's clock: when the event was accepted, or the end was. */
   readonly at: number
 }
 
@@ -23,7 +21,7 @@ export function inOrderOfInstants(
   found: ReadonlyMap<Wait, EventRecord | null>,
   now: number,
 ): Over[] {
-  const over: Instant[] = []
+  const over: Over[] = []
   // What the store has accepted shows how late it is there.
   let until = now
   for (const event of found.values()) if (event && event.acceptedAt > until) until = event.acceptedAt
@@ -39,10 +37,11 @@ export function inOrderOfInstants(
 }
 
 /**
- * So many of them may be settled at once. What the code can close (by a `signal`) is settled alone and in its turn: the
- * reaction to what was over before may be to close it, and then its event is another wait's.
+ * So many of them are settled at once: those of one instant. The reaction to them may be to open a wait that was over
+ * before the next. What the code can close (by a `signal`) is settled alone and in its turn: the reaction may be to close
+ * it, and then its event is another wait's.
  */
-export function settledTogether(over: readonly Over[]): Over[] {
-  const next = over.findIndex(({ wait }, index) => index > 0 && wait.spec.isClosable)
-  return over.slice(0, next < 0 ? over.length : next)
+export function countTogether(over: readonly Over[]): number {
+  const next = over.findIndex(({ wait, at }, index) => index > 0 && (at !== over[0]?.at || wait.spec.isClosable))
+  return next < 0 ? over.length : next
 }

@@ -3,7 +3,8 @@ import type { EventQuery, EventRecord, NewWait, WaitKind, WaitRecord } from '../
 import type { WaitSnapshot } from '../types.ts'
 import type { Execution } from './execution.ts'
 import type { Scope } from './scope.ts'
-import { inOrderOfInstants, settledTogether } from './settling.ts'
+import { countTogether, inOrderOfInstants } from './settling.ts'
+import type { Over } from './settling.ts'
 import { changeOf, toNewWait, withinDates } from './wait.ts'
 import type { Wait, WaitSpec } from './wait.ts'
 
@@ -29,6 +30,8 @@ export class Waits {
   #isLookingUp = false
   /** Waits that were settled, and whose outcomes have not been released. */
   readonly #settled = new Set<string>()
+  /** What is over and still to be settled, in order; as of a look at all of them. */
+  #over: Over[] = []
 
   constructor(execution: Execution, stored: readonly WaitRecord[]) {
     this.#execution = execution
@@ -94,6 +97,7 @@ export class Waits {
       timer: null,
     }
     this.#open.set(spec.key, wait)
+    this.#lookAgain()
     if (!registering) return this.#arm(wait)
     this.#execution.openWait(toNewWait(wait, now))
   }
@@ -143,6 +147,7 @@ export class Waits {
     const wait = this.#open.get(key)
     if (!wait) return false
     this.#remove(wait)
+    this.#lookAgain()
     return true
   }
 
@@ -173,6 +178,7 @@ export class Waits {
   }
 
   pause(): void {
+    this.#over = []
     for (const wait of this.#open.values()) {
       wait.timer?.cancel()
       wait.timer = null
@@ -227,6 +233,7 @@ export class Waits {
       timer: null,
     }
     this.#open.set(spec.key, wait)
+    this.#lookAgain()
     if (change !== null) {
       this.#execution.note.tell(`The wait "${spec.key}" was replaced, since the code asks for another now: ${change}.`)
       return this.#execution.openWait(toNewWait(wait, now))
@@ -279,9 +286,13 @@ export class Waits {
     return true
   }
 
-  /** Settles what is over: all that is at this moment, whatever it was found by. */
+  /** Settles what is over at this moment, whatever it was found by. */
   #settle(): void {
     if (!this.#maySettle()) return
+    if (this.#over.length > 0 && !this.#needsLookUp) {
+      this.#settleNext()
+      if (this.#over.length > 0 || this.#settled.size > 0) return // and looks again after that
+    }
     const now = this.#execution.engine.storeNow()
     const asked = this.#toLookUp(now)
     if (asked.length > 0) return void this.#lookUp(asked, now)
@@ -330,17 +341,32 @@ export class Waits {
   }
 
   #settleOver(found: ReadonlyMap<Wait, EventRecord | null>, now: number): void {
-    const over = inOrderOfInstants(this.#open.values(), found, now)
-    const together = settledTogether(over)
-    for (const { wait, event } of together) {
-      if (event) this.#execution.consumed.add(event.name, event.id)
-      this.#remove(wait)
-      if (wait.spec.kind !== 'RETRY') this.#settled.add(wait.spec.key)
-      wait.spec.onOver(event)
-    }
-    if (together.length < over.length) this.#isDue = this.#needsLookUp = true
-    if (this.#isDue) return
+    this.#over = inOrderOfInstants(this.#open.values(), found, now)
+    this.#settleNext()
+    if (this.#isDue || this.#over.length > 0) return
     for (const then of this.#afterScan.splice(0)) then()
     this.#deferFields()
+  }
+
+  /** One instant at a time: what follows is settled when the code has reacted, unless it opens or closes a wait then. */
+  #settleNext(): void {
+    while (this.#over.length > 0) {
+      for (const { wait, event } of this.#over.splice(0, countTogether(this.#over))) {
+        if (event) this.#execution.consumed.add(event.name, event.id)
+        this.#remove(wait)
+        if (wait.spec.kind !== 'RETRY') this.#settled.add(wait.spec.key)
+        wait.spec.onOver(event)
+      }
+      if (this.#settled.size === 0) continue // an attempt begins, which nobody waits for here
+      if (this.#over.length > 0) this.#isDue = true
+      return
+    }
+  }
+
+  /** What is open has changed: what is over is found anew, and in what order. */
+  #lookAgain(): void {
+    if (this.#over.length === 0) return
+    this.#over = []
+    this.#isDue = this.#needsLookUp = true
   }
 }

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import { RetryAfterError } from '../../src/index.ts'
 import { StoreError } from '../../src/store/store.ts'
 import { usePostgres } from '../support/standing-postgres.ts'
 import { oneField, overAllStores, wrapped } from './world.ts'
@@ -76,6 +77,40 @@ overAllStores('waits that are over are settled by the instants of their ends and
       await world().advance('1m')
     })
     expect(run.result).toEqual({ data: { go: ['in time', 'in time'] } })
+  })
+
+  it.each(lateness)('what a wait leads to counts by its own instant, before what was over later (%s)', async (how) => {
+    const twice = async (_s: unknown, _a: unknown, { step }: Tools) => {
+      const approvals = async () => {
+        await step.waitForEvent('first', { event: 'first' })
+        await step.sleepUntil('night', start + 15_000)
+        await step.waitForEvent('second', { event: 'second' })
+        return 'approved'
+      }
+      return Promise.race([approvals(), step.sleep('patience', '30s').then(() => 'late')])
+    }
+    const run = await LATE[how](world(), twice, async (sender) => {
+      await world().advance('10s')
+      await world().until(sender.durable.send({ name: 'first' }))
+      await world().advance('10s')
+      await world().until(sender.durable.send({ name: 'second' }))
+      await world().advance('1m')
+    })
+    expect(run.result).toEqual({ data: { go: 'approved' } })
+  })
+
+  it.each(lateness)('a step that is tried again, and takes long, holds up nothing that follows (%s)', async (how) => {
+    const code = async (_s: unknown, _a: unknown, { step }: Tools) => {
+      const slow = async ({ attempt }: { attempt: number }) => {
+        if (attempt === 1) throw new RetryAfterError('busy', '10s')
+        await new Promise(() => {})
+      }
+      void step.run('slow', slow, { timeout: '10m', retries: 1 })
+      await Promise.all(['20s', '15s'].map((nap) => step.sleep(nap, nap).then(() => world().log.push(nap))))
+      world().log.push(world().now() < start + 120_000 ? 'soon' : 'late')
+    }
+    await LATE[how](world(), code, () => world().advance('1m'))
+    expect(world().log.slice(0, 3)).toEqual(['15s', '20s', 'soon'])
   })
 
   it.each(lateness)('sleeps, events and timeouts go in one order (%s)', async (how) => {
