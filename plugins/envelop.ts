@@ -96,7 +96,10 @@ export function durablePlugin(durable: Durable, engine: Engine, host: Host): Plu
       onExecuteDone({ result, setResult }) {
         const operation = (args as SharedArgs)[OPERATION]
         if (operation?.phase !== 'foreground') return undefined
-        if (isIncremental(result)) return { onEnd: () => operation.onForegroundFailed() }
+        if (isIncremental(result)) {
+          operation.answersInParts = true
+          return { onEnd: () => operation.onForegroundFailed() }
+        }
         setResult(operation.onForegroundResult(result as ExecutionResult))
         return undefined
       },

@@ -38,6 +38,8 @@ export function lastHooks(dress: (operation: Operation, result: ExecutionResult)
       const operation = operationOf(payload.serverContext)
       if (operation?.repeated) payload.setResult(operation.repeated)
       if (operation?.undelivered) deliver(operation, result)
+      // A client that takes no parts gets 406, and nobody reads them.
+      if (operation?.answersInParts && !payload.resultProcessor) operation.onForegroundFailed()
     },
   }
 

@@ -79,6 +79,8 @@ export class Operation implements ExecutionOwner {
   readonly deferred: GraphQLError[] = []
   /** What the executor answered the foreground with, before any plugin saw it. */
   executed: ExecutionResult | null = null
+  /** The executor has answered with parts (`@defer`, `@stream`), which somebody may read to their end, or nobody. */
+  answersInParts = false
   /** Answers the request without waiting for the executor. */
   answerEarly: (result: ExecutionResult) => void = () => {}
   /** The coerced variables of the foreground's execution: tells a resolver call of a foreground that was left behind. */
@@ -567,6 +569,8 @@ export class Operation implements ExecutionOwner {
   #answerWithoutExecutor(afterMs: number): void {
     this.#coarse ??= this.engine.clock.setTimeout(() => {
       if (this.phase !== 'foreground' || !this.args) return
+      // It is answered. Whether its parts are read to their end or not, the run comes to its own (I4).
+      if (this.answersInParts) return this.onForegroundFailed()
       const deferred = new Set(this.deferred.map(({ path }) => path?.[0]))
       for (const key of rootKeys(this.args)) if (!deferred.has(key)) this.deferral([key])
       this.answerEarly({ data: null, errors: [...this.deferred] })

@@ -24,12 +24,14 @@ describe.each(YOGA_STACKS)('an operation with @defer over $store', (stack) => {
     },
     before: [useDeferStream() as any],
   })
-  const ask = async (app: Awaited<ReturnType<typeof createApp>>, query: string) => {
-    const response = await app.fetch('/graphql', {
+  const request = (app: Awaited<ReturnType<typeof createApp>>, query: string, accept: string) =>
+    app.fetch('/graphql', {
       method: 'POST',
-      headers: { 'content-type': 'application/json', accept: 'multipart/mixed' },
+      headers: { 'content-type': 'application/json', accept },
       body: JSON.stringify({ query }),
     })
+  const ask = async (app: Awaited<ReturnType<typeof createApp>>, query: string) => {
+    const response = await request(app, query, 'multipart/mixed')
     return { response, text: response.text() }
   }
 
@@ -65,6 +67,23 @@ describe.each(YOGA_STACKS)('an operation with @defer over $store', (stack) => {
       expect(calls.filter((call) => call === 'two')).toHaveLength(1)
     },
   )
+
+  it.each([
+    ['its client takes no parts', 'application/json', 406, '2s'],
+    ['nobody reads its parts', 'multipart/mixed', 200, '27s'],
+  ])('comes to its end where %s (I4)', async (_where, accept, status, within) => {
+    const calls: string[] = []
+    const app = await createApp(stack, spec(calls))
+    // Nothing is pending any more when the parts are there.
+    const response = await request(app, '{ fast ... @defer { me { stepped } } }', accept)
+    expect(response.status).toBe(status)
+    await app.clock.advance(within)
+    const { runs } = await app.durable.runs.list()
+    expect(runs).toMatchObject([
+      { status: 'COMPLETED', result: { data: { fast: 'fast', me: { stepped: 'stepped' } } } },
+    ])
+    expect(calls.filter((call) => call === 'one')).toHaveLength(1)
+  })
 })
 
 // It runs no step, so over whatever store.
