@@ -40,8 +40,30 @@ export async function sendEvents(
 }
 
 export async function deposit({ store }: Sender, events: readonly NewEvent[]): Promise<{ ids: string[] }> {
-  await store.call((session) => session.send(events))
+  for (const part of inParts(events)) {
+    await store.call((session) => session.send(part))
+    if (events.length > PART_EVENTS) await new Promise<void>((resolve) => setImmediate(resolve))
+  }
   return { ids: events.map(({ id }) => id) }
+}
+
+/** Each is hashed, indexed and dispatched, in one piece with the others of a call. */
+const PART_EVENTS = 100
+const PART_BYTES = 256 * 1024
+
+function inParts(events: readonly NewEvent[]): NewEvent[][] {
+  const parts: NewEvent[][] = []
+  let bytes = Infinity
+  for (const event of events) {
+    const part = parts.at(-1)
+    bytes += event.data.length
+    if (part && part.length < PART_EVENTS && bytes <= PART_BYTES) part.push(event)
+    else {
+      parts.push([event])
+      bytes = event.data.length
+    }
+  }
+  return parts
 }
 
 /**
@@ -51,7 +73,7 @@ export async function deposit({ store }: Sender, events: readonly NewEvent[]): P
  * @throws DurableError DURABLE_TOO_LARGE, DURABLE_NOT_SERIALIZABLE
  */
 export function readEvents(given: unknown, { stepBytes }: Pick<EngineOptions, 'stepBytes'>): ReadyEvent[] {
-  const events: readonly unknown[] = Array.isArray(given) ? given : [given]
+  const events = Array.isArray(given) ? Array.from<unknown>(given) : [given] // a hole is undefined, and no event
   return events.map((event) => {
     const { name, data, id } = withOnly(event as EventInput, ['name', 'data', 'id'], 'an event')
     someText(name, "an event's name")

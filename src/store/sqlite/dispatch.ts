@@ -14,8 +14,10 @@ export interface Accepted {
   readonly numbers: readonly number[]
   /** Of each, parsed. */
   readonly data: readonly unknown[]
-  /** Of all of them. Null: more than waits can be found by. */
-  readonly leaves: readonly string[] | null
+  /** Of all of them; null among them is for waits that have none. */
+  readonly leaves: readonly (string | null)[]
+  /** They have more leaves than waits can be found by. */
+  readonly isAnyLeaf: boolean
 }
 
 /** How far a dispatch has come. */
@@ -57,18 +59,17 @@ export function dispatch(
 
 function readPage(
   database: Database,
-  { name, leaves }: Accepted,
+  { name, leaves, isAnyLeaf: mayHaveAny }: Accepted,
   { leaf: index, after }: Progress,
 ): { readonly page: readonly sql.WaitRow[]; readonly next: Progress | null } {
-  const known: readonly (string | null)[] = [null, ...(leaves ?? [])]
-  const leaf = known[index]
+  const leaf = leaves[index]
   const isAnyLeaf = leaf === undefined
   const page = isAnyLeaf
     ? database.all(sql.FIND_WAITS_OF_ANY_LEAF, name, after.leaf, after.run, after.key, PAGE)
     : database.all(sql.FIND_WAITS, name, leaf === null ? null : BigInt(leaf), after.run, after.key, PAGE)
   const last = page.length === PAGE ? page.at(-1) : undefined
   if (last) return { page, next: { leaf: index, after: { ...BEFORE_ALL, ...last } } }
-  const hasMore = index + 1 < known.length || (leaves === null && !isAnyLeaf)
+  const hasMore = index + 1 < leaves.length || (mayHaveAny && !isAnyLeaf)
   return { page, next: hasMore ? { leaf: index + 1, after: BEFORE_ALL } : null }
 }
 

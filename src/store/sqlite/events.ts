@@ -98,12 +98,14 @@ function toUndispatched({ n, name, data }: Omit<NewEvent, 'id'> & { readonly n: 
 /** By their names. */
 function together(events: readonly Undispatched[]): Accepted[] {
   return [...Map.groupBy(events, ({ name }) => name)].map(([name, own]) => {
-    const leaves = own.some((event) => event.leaves === null) ? null : own.flatMap((event) => event.leaves ?? [])
+    const isAnyLeaf = own.some(({ leaves }) => leaves === null)
+    const leaves = isAnyLeaf ? [] : own.flatMap((event) => event.leaves ?? [])
     return {
       name,
       numbers: own.map(({ n }) => n),
       data: own.map(({ parsed }) => parsed),
-      leaves: leaves && [...new Set(leaves)],
+      leaves: [null, ...new Set(leaves)],
+      isAnyLeaf,
     }
   })
 }
