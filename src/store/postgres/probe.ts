@@ -9,6 +9,8 @@ const OLDEST_SERVER = 140_000
 /** On a server, a notification takes a millisecond. */
 const PATIENCE_MS = 1_000
 const CONNECT_TIMEOUT_MS = 5_000
+/** SQL_ASCII keeps bytes as they come. */
+const TAKES_ANY_TEXT = new Set(['UTF8', 'SQL_ASCII'])
 
 export interface Probe {
   /**
@@ -28,7 +30,7 @@ export async function probe({ config, timelines }: Destination, channel: string)
     if (!listener || !sender) throw new RangeError('There are two clients.')
     const { rows } = await sender.query<Settings>(READ_SETTINGS)
     const settings = rows[0]
-    if (settings) assertNewEnough(settings)
+    if (settings) assertFit(settings)
     await timelines.read(sender)
     const ownsConnections = await hears(listener, sender, channel)
     const warnings = settings ? warningsOf(settings) : []
@@ -82,12 +84,21 @@ async function hears(listener: Client, sender: Client, channel: string): Promise
   }
 }
 
-function assertNewEnough({ version }: Settings): void {
-  if (version >= OLDEST_SERVER) return
-  throw new StoreError(
-    'broken',
-    `postgresStore expected PostgreSQL 14 or later, but the server is version ${version / 10_000}. Upgrade it.`,
-  )
+function assertFit({ version, encoding }: Settings): void {
+  if (version < OLDEST_SERVER) {
+    throw new StoreError(
+      'broken',
+      `postgresStore expected PostgreSQL 14 or later, but the server is version ${version / 10_000}. Upgrade it.`,
+    )
+  }
+  // A text that it has no characters for would be refused after the step that returned it.
+  if (!TAKES_ANY_TEXT.has(encoding)) {
+    throw new StoreError(
+      'broken',
+      `postgresStore expected a database that is encoded as UTF8, but this one is as ${encoding}. Give it one of its own: ` +
+        "create database … encoding 'UTF8' template template0.",
+    )
+  }
 }
 
 function warningsOf({ fsync, synchronousCommit }: Settings): string[] {

@@ -140,9 +140,10 @@ function assertPool(pool: unknown): void {
 }
 
 function assertSchema(schema: unknown): void {
-  const isName = typeof schema === 'string' && schema !== '' && !schema.includes('\u0000')
-  if (isName && Buffer.byteLength(schema) <= MAX_SCHEMA_BYTES) return
+  const isText = typeof schema === 'string' && schema !== '' && !schema.includes('\u0000') && schema.isWellFormed()
+  const isPostgres = isText && schema.startsWith('pg_') // PostgreSQL's own
+  if (isText && !isPostgres && Buffer.byteLength(schema) <= MAX_SCHEMA_BYTES) return
   throw new TypeError(
-    `postgresStore expected a schema's name of 1 to ${MAX_SCHEMA_BYTES} bytes, but got ${show(schema)}.`,
+    `postgresStore expected a schema's name of 1 to ${MAX_SCHEMA_BYTES} bytes that does not begin with pg_, but got ${show(schema)}.`,
   )
 }

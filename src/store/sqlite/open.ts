@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { StoreError } from '../store.ts'
 import { Database, type DatabaseOptions } from './database.ts'
@@ -34,7 +34,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
 }
 
 function assertDirectory(path: string): void {
-  const directory = dirname(resolve(path))
+  const directory = dirname(path)
   if (statSync(directory, { throwIfNoEntry: false })?.isDirectory()) return
   throw new StoreError(
     'broken',

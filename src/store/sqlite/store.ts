@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { checkAll, isFunction } from '../../core/checks.ts'
 import type { Checks } from '../../core/checks.ts'
 import { count, Refusal, show } from '../../core/refusals.ts'
@@ -53,7 +54,9 @@ const OPTIONS: Checks<SqliteStoreOptions> = {
 /** The embedded store: one file, for the processes of one host. */
 export function sqliteStore(pathOrOptions: string | SqliteStoreOptions): SqliteStore {
   const options = readOptions(pathOrOptions)
-  const { path, busyTimeoutMs = BUSY_TIMEOUT_MS, onCommit } = options
+  const { busyTimeoutMs = BUSY_TIMEOUT_MS, onCommit } = options
+  // Whole, so that it stays the same file if the process changes its directory, and SQLite takes none for a URL.
+  const path = options.path === IN_MEMORY ? IN_MEMORY : resolve(options.path)
   const warn = createStoreWarn(options.onWarning)
   const hints = createHints()
   const open = (): Promise<Database> => openDatabase({ path, busyTimeoutMs, onCommit })
@@ -78,7 +81,7 @@ function readOptions(given: string | SqliteStoreOptions): SqliteStoreOptions {
 }
 
 function assertPath(path: unknown): void {
-  if (typeof path === 'string' && path !== '') return
+  if (typeof path === 'string' && path !== '' && !path.includes('\0')) return
   throw new Refusal(
     `sqliteStore expected a path, such as 'runs.db', but got ${show(path)}. Is the environment variable set?`,
   )

@@ -197,6 +197,7 @@ export const LOCK_MIGRATIONS = statement<[key: string]>('lock_migrations', 'sele
  */
 export const CONFIGURE =
   'set enable_seqscan = off; set enable_bitmapscan = off; set enable_mergejoin = off; set jit = off; ' +
+  'set array_nulls = on; ' + // parameters are arrays with nulls in them
   "set plan_cache_mode = force_generic_plan; set default_transaction_isolation = 'read committed'"
 
 /** So that the server, too, notices when the host of a process is gone. */
@@ -208,11 +209,12 @@ export interface Settings {
   readonly version: number
   readonly fsync: string
   readonly synchronousCommit: string
+  readonly encoding: string
 }
 
 export const READ_SETTINGS = `
   select current_setting('server_version_num')::integer as version, current_setting('fsync') as fsync,
-    current_setting('synchronous_commit') as "synchronousCommit"`
+    current_setting('synchronous_commit') as "synchronousCommit", current_setting('server_encoding') as encoding`
 
 export interface Role {
   readonly readOnly: boolean
