@@ -112,13 +112,8 @@ async function coldPass(engine: Engine, options: EnvelopHostOptions, operation: 
   await operation.untilLive()
   let initial: Record<string, unknown>
   if (create) {
-    const created: unknown = await create(input.captured, resumed)
+    const created = (await create(input.captured, resumed)) as object // the engine's options have checked it
     await operation.untilLive()
-    if (typeof created !== 'object' || created === null) {
-      throw new TypeError(
-        `Expected context.create to return an object, but got ${created === null ? 'null' : typeof created}.`,
-      )
-    }
     initial = markResumed(created, info) as Record<string, unknown>
   } else {
     const synthetic = syntheticRequest(operation, request?.(input.captured, resumed))

@@ -73,11 +73,12 @@ function isAnswer(result: unknown): result is ExecutionResult {
   return typeof result === 'object' && result !== null && !(Symbol.asyncIterator in result)
 }
 
-/** What the hooks of all plugins make of a background pass's answer. Rejects where one of them does. */
+/** What the hooks of all plugins make of a background pass's answer, while its run is ours. Rejects where one of them does. */
 export async function throughHooks(
   plugins: readonly Plugin[],
   given: ExecutionResult,
   context: object,
+  operation: Operation,
 ): Promise<ExecutionResult> {
   type Answer = Parameters<NonNullable<Plugin['onExecutionResult']>>[0]
   let result: unknown = given
@@ -87,6 +88,7 @@ export async function throughHooks(
   for (const plugin of plugins) {
     const payload = { result, setResult, request, context }
     await plugin.onExecutionResult?.(payload as unknown as Answer) // the server's own context type
+    await operation.untilLive()
   }
   const acceptableMediaTypes: string[] = []
   let resultProcessor: unknown
@@ -95,6 +97,7 @@ export async function throughHooks(
     const shared = { request, acceptableMediaTypes, serverContext: context }
     const payload = { ...shared, result, setResult, resultProcessor, setResultProcessor }
     await plugin.onResultProcess?.(payload as unknown as Process)
+    await operation.untilLive()
   }
   if (isAnswer(result) && !Array.isArray(result)) return result
   throw new TypeError('Expected the plugins to leave one whole result, but one of them made something else of it.')

@@ -60,7 +60,7 @@ export function useDurable<Context = any, Captured = unknown>(
     getEnveloped: () => serverOf(yoga).getEnveloped as unknown as GetEnveloped, // its context type is the server's own
     positionInBatch,
     prepare: (request, operation, initial) => prepare(serverOf(yoga), request, operation, initial),
-    finish: (result, context) => throughHooks(pluginsOf(serverOf(yoga)), result, context),
+    finish: (result, context, operation) => throughHooks(pluginsOf(serverOf(yoga)), result, context, operation),
     deliversLater: isHttp,
     mask: (error) => maskOf(serverOf(yoga), error),
   })

@@ -114,9 +114,19 @@ function executeBackground(operation: Operation, args: ExecutionArgs, execute: E
     document: withoutIncrementalDelivery(args.document),
   }
   try {
-    return start(operation, whole, execute)
+    const executed = start(operation, whole, execute)
+    return executed instanceof Promise ? whileLive(operation, executed) : executed
   } finally {
     operation.onReached()
+  }
+}
+
+/** Other plugins' hooks get what the executor has come to only while the run is ours (I12). */
+async function whileLive(operation: Operation, executed: Promise<Executed>): Promise<Executed> {
+  try {
+    return await executed
+  } finally {
+    await operation.untilLive()
   }
 }
 

@@ -140,6 +140,63 @@ describe.each(YOGA_STACKS)('over $store', (stack) => {
   })
 })
 
+describe.each(YOGA_STACKS)('a run that is cancelled, over $store,', (stack) => {
+  it.each(['hot', 'cold'] as const)('gets no hook of the pass that was being made, %s (I12)', async (how) => {
+    const called: string[] = []
+    const outside = Promise.withResolvers<string>()
+    let hooked = Promise.withResolvers<void>()
+    const note = (name: string): any => ({
+      onExecute: () => ({ onExecuteDone: () => void called.push(`${name}.done`) }),
+      onExecutionResult() {
+        called.push(`${name}.execution`)
+        return hooked.promise
+      },
+      onResultProcess: () => void called.push(`${name}.process`),
+    })
+    const app = await createApp(stack, {
+      typeDefs: 'type Query { a: String } type Mutation { slow: String @durable quick: String @durable }',
+      resolvers: {
+        Mutation: {
+          async slow(_: unknown, __: unknown, { step }: any) {
+            await step.waitForEvent('go', { event: 'slow' })
+            return outside.promise
+          },
+          async quick(_: unknown, __: unknown, { step }: any) {
+            await step.waitForEvent('go', { event: 'quick' })
+            return 'Q'
+          },
+        },
+      },
+      before: [note('before')],
+      after: [note('after')],
+    })
+    const begin = async (name: string): Promise<string> => {
+      hooked.resolve()
+      const runId = runIdOf(await app.ask(`mutation { ${name} }`))
+      if (how === 'cold') await app.restart()
+      hooked = Promise.withResolvers()
+      called.length = 0
+      await app.durable.send({ name })
+      await app.clock.settle()
+      return runId
+    }
+    const atHooks = await begin('quick')
+    expect(called).toEqual(['before.done', 'after.done', 'before.execution'])
+    await app.durable.runs.cancel(atHooks)
+    called.length = 0
+    hooked.resolve()
+    await app.clock.settle()
+    expect(called).toEqual([])
+
+    const atResolver = await begin('slow')
+    expect(called).toEqual([])
+    await app.durable.runs.cancel(atResolver)
+    outside.resolve('S')
+    await app.clock.settle()
+    expect(called).toEqual([])
+  })
+})
+
 it('an execution that is asked for without HTTP has no such hooks, and its run ends all the same', async () => {
   let server: any
   const grab = { onYogaInit: ({ yoga }: any) => void (server = yoga) }
