@@ -267,7 +267,7 @@ export class Execution implements Author {
       this.#answer = this.#earlierAnswer ?? { status, result, note }
       if (this.unfinished.size === 0) return this.#endIfDone()
       if (!this.#earlierAnswer) this.commitOutcome(answerOutcome(this.#answer, this.clock.now()), null)
-      this.note.onUnawaited(this.unfinished.keys)
+      this.note.onUnawaited(this.unfinished.keys, this.#earlierAnswer === null)
       void this.committed() // after a crash another process has to call them again
       this.considerParking()
     })

@@ -30,12 +30,14 @@ export class RunNote {
     this.#set(note)
   }
 
-  /** The operation was answered, and its run goes on with steps that nobody awaits. */
-  onUnawaited(steps: readonly string[]): void {
-    this.#warn(
-      'Steps were not awaited: their operation has been answered, and its run ends after them. Await them, or return their promises.',
-      { runId: this.#runId, steps },
-    )
+  /** The operation was answered, and its run goes on with steps that nobody awaits. `isNew`: no earlier life has told. */
+  onUnawaited(steps: readonly string[], isNew: boolean): void {
+    if (isNew) {
+      this.#warn(
+        'Steps were not awaited: their operation has been answered, and its run ends after them. Await them, or return their promises.',
+        { runId: this.#runId, steps },
+      )
+    }
     if (this.#passedOver.size > 0) return
     this.#set(`It was answered, and ends after steps that nobody awaits: ${steps.join(', ')}.`)
     this.#namesUnawaited = true

@@ -325,6 +325,8 @@ overAllStores('what was answered before its steps were finished', (world) => {
     const run = await (process === 'killed' ? world().serve(options) : first).finish(id)
     expect(run).toMatchObject({ status: 'COMPLETED', result: { data: { go: 'answer 1' } } })
     expect(stepsOf(run)).toEqual(['first COMPLETED', 'mail COMPLETED'])
+    // And nobody is told of it twice.
+    expect(first.warnings.filter((warning) => warning.includes('not awaited'))).toHaveLength(1)
   })
 
   it('is the result of a run that has timed out before another process came to it', async () => {
