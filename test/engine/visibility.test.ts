@@ -55,15 +55,20 @@ overStores('a list of runs', (world) => {
       await world().advance('1s')
       await one.ask('query Theirs { go(n: 2) }', {}, ada)
     }
+    await world().advance('1s')
+    await one.ask('query Mine { go(n: 3) }', {}, bob)
     await world().settle()
     const list =
       'query ($after: String) { durableRuns(first: 1, after: $after) { nodes { id operationName } pageInfo { hasNextPage endCursor } } }'
     const first = (await one.ask(list, {}, bob)).data.durableRuns
-    expect(first).toMatchObject({ nodes: [], pageInfo: { hasNextPage: true } })
+    expect(first).toMatchObject({ nodes: [{ operationName: 'Mine' }], pageInfo: { hasNextPage: true } })
     const second = (await other.ask(list, { after: first.pageInfo.endCursor }, bob)).data.durableRuns
-    expect(second.nodes).toMatchObject([{ operationName: 'Mine' }])
+    expect(second).toMatchObject({ nodes: [{ operationName: 'Mine' }], pageInfo: { hasNextPage: false } })
+    expect(second.nodes[0].id).not.toBe(first.nodes[0].id)
 
-    const theirs = (await one.ask('{ durableRuns { nodes { id createdAt } } }', {}, ada)).data.durableRuns.nodes
+    const all = (await one.ask('{ durableRuns { nodes { id operationName createdAt } } }', {}, ada)).data.durableRuns
+    const theirs = all.nodes.filter(({ operationName }: { operationName: string }) => operationName === 'Theirs')
+    expect(theirs).toHaveLength(12)
     const told = Buffer.from(first.pageInfo.endCursor, 'base64url').toString('latin1')
     for (const { id, createdAt } of theirs) {
       expect(told).not.toContain(id)
