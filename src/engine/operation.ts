@@ -119,7 +119,7 @@ export class Operation implements ExecutionOwner {
   #signals: SignalsUntilRun | null = null
   #version: string | null
   #owner: string | null = null
-  /** Of the foreground, once it is a run. */
+  /** What the store keeps of the request; emptied once it has been handed over. */
   #encodedInput = ''
   inputSize = 0
   /** Why there is no run to be made of the request. */

@@ -8,6 +8,7 @@ import { retryAfterMs } from './deferred.ts'
 import type { Execution } from './execution.ts'
 import { decodeResult } from './result.ts'
 import { visibleError } from './visible-error.ts'
+import { toWaitSnapshot } from './wait.ts'
 import type { Masking } from './visible-error.ts'
 
 /** With whether its waits were read. */
@@ -70,14 +71,7 @@ function isOver(wait: WaitRecord, at: number): boolean {
 }
 
 function waitSnapshot(wait: WaitRecord, execution: Execution | null): WaitSnapshot {
-  return {
-    ...parseKey(wait.key),
-    responsePath: execution?.waits.responsePathOf(wait.key) ?? responsePathOf(wait.key),
-    kind: wait.kind,
-    event: wait.event,
-    since: new Date(wait.since),
-    until: wait.until === null ? null : new Date(wait.until),
-  }
+  return toWaitSnapshot(wait, execution?.waits.responsePathOf(wait.key) ?? responsePathOf(wait.key))
 }
 
 /** What the journal has besides steps and fields. */

@@ -1,7 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Timer } from '../core/clock.ts'
 import { MAX_MS } from '../core/duration.ts'
+import { parseKey } from '../core/keys.ts'
 import type { EventRecord, NewWait, WaitKind, WaitRecord } from '../store/store.ts'
+import type { WaitSnapshot } from '../types.ts'
 import type { Scope } from './scope.ts'
 
 export interface WaitSpec {
@@ -49,6 +51,15 @@ export function toNewWait(wait: Wait, now: number): NewWait {
   const { key, kind, event, match, attempts } = wait.spec
   const forMs = wait.until === null ? null : Math.max(0, wait.until - now)
   return { key, kind, seq: wait.seq, event, match, forMs, agoMs: Math.max(0, now - wait.since), attempts }
+}
+
+/** A wait as users see it. `responsePath`: where its field stands in the response; null where that is not known. */
+export function toWaitSnapshot(
+  { key, kind, event, since, until }: Pick<WaitRecord, 'key' | 'kind' | 'event' | 'since' | 'until'>,
+  responsePath: WaitSnapshot['responsePath'],
+): WaitSnapshot {
+  const end = until === null ? null : new Date(until)
+  return { ...parseKey(key), responsePath, kind, event, since: new Date(since), until: end }
 }
 
 /** What the code asks for now, where that is another event. */

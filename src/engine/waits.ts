@@ -1,11 +1,11 @@
-import { isNested, parseKey } from '../core/keys.ts'
+import { isNested } from '../core/keys.ts'
 import type { EventQuery, EventRecord, NewWait, WaitKind, WaitRecord } from '../store/store.ts'
 import type { WaitSnapshot } from '../types.ts'
 import type { Execution } from './execution.ts'
 import type { Scope } from './scope.ts'
 import { countTogether, inOrderOfInstants } from './settling.ts'
 import type { Over } from './settling.ts'
-import { changeOf, toNewWait, withinDates } from './wait.ts'
+import { changeOf, toNewWait, toWaitSnapshot, withinDates } from './wait.ts'
 import type { Wait, WaitSpec } from './wait.ts'
 
 /**
@@ -201,14 +201,9 @@ export class Waits {
 
   snapshots(): WaitSnapshot[] {
     const committed = [...this.#open.values()].filter((wait) => wait.registered)
-    return committed.map(({ spec, since, until }) => ({
-      ...parseKey(spec.key),
-      responsePath: isNested(spec.scope.key) ? null : spec.scope.path,
-      kind: spec.kind,
-      event: spec.event,
-      since: new Date(since),
-      until: until === null ? null : new Date(until),
-    }))
+    return committed.map(({ spec: { key, kind, event, scope }, since, until }) =>
+      toWaitSnapshot({ key, kind, event, since, until }, isNested(scope.key) ? null : scope.path),
+    )
   }
 
   /**
