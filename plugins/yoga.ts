@@ -1,10 +1,11 @@
 import type { Plugin, YogaServer } from 'graphql-yoga'
 import { GraphQLError } from 'graphql'
-import type { ExecutionResult } from 'graphql'
+import type { ExecutionResult, GraphQLErrorExtensions } from 'graphql'
 import { createDurable, internalsOf, isDurable } from '../src/durable.ts'
 import { checkAll, isFunction } from '../src/core/checks.ts'
 import type { Checks } from '../src/core/checks.ts'
 import type { Operation } from '../src/engine/operation.ts'
+import { asSent } from '../src/core/extensions.ts'
 import { responseInitOf } from '../src/engine/response-init.ts'
 import { decodeResult, encodeResult } from '../src/engine/result.ts'
 import { retryAfterSeconds, runIdIn } from '../src/http/runs.ts'
@@ -136,8 +137,8 @@ function wantsEvents(context: unknown): boolean {
 }
 
 function withoutStatus(error: GraphQLError): GraphQLError {
-  const { http, ...extensions } = error.extensions ?? {}
-  if (http === undefined) return error
+  if (error.extensions?.['http'] === undefined) return error
+  const { http: _http, ...extensions } = asSent(error.extensions) as GraphQLErrorExtensions // of the same error
   const { message, path, nodes = null, source = null, positions = null, originalError = null } = error
   return new GraphQLError(message, { path: path ?? null, nodes, source, positions, originalError, extensions })
 }

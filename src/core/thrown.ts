@@ -1,5 +1,6 @@
 import { GraphQLError } from 'graphql'
 import { namedClassOf, namedPrototype, noteClassOf, seenPrototype } from './error-classes.ts'
+import { asSent } from './extensions.ts'
 import { DurableError, ERROR_CODES, NonRetriableError, RetryAfterError, StepError } from './errors.ts'
 import type { DurableErrorCode } from './errors.ts'
 import { isObject } from './objects.ts'
@@ -168,7 +169,7 @@ export function errorData(
       originalError: inner(asError(original)) ?? new Inner(new Error('An error that is not kept.'), MAX_DEPTH, left),
     }),
     ...located,
-    ...(typeof given === 'object' && given !== null && { extensions: extensions(withKeptHttp(given)) }),
+    ...(typeof given === 'object' && given !== null && { extensions: extensions(keptExtensions(given)) }),
     ...(props && { props }),
   }
 }
@@ -231,13 +232,25 @@ function placesOf(error: Error): Pick<ErrorData, 'path' | 'locations'> {
   }
 }
 
-/** What an error says of its response is kept as that of a stored response is: a cookie in it is nobody else's. */
-function withKeptHttp(extensions: object): object {
+/**
+ * Extensions as their client would get them. What they say of its response is kept as that of a stored response is: a
+ * cookie in it is nobody else's.
+ */
+function keptExtensions(extensions: object): object {
+  const sent = asSentIfAny(extensions)
   const http = read(extensions, 'http')
-  if (typeof http !== 'object' || http === null) return extensions
+  if (typeof http !== 'object' || http === null) return sent
   const kept = keptInit(http)
   const spec = read(http, 'spec')
-  return { ...extensions, http: { ...kept, ...(typeof spec === 'boolean' && { spec }) } }
+  return { ...sent, http: { ...kept, ...(typeof spec === 'boolean' && { spec }) } }
+}
+
+function asSentIfAny(extensions: object): object {
+  try {
+    return asSent(extensions)
+  } catch {
+    return {}
+  }
 }
 
 const BUILT_IN = { Error, TypeError, RangeError, SyntaxError, ReferenceError, EvalError, URIError }

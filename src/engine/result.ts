@@ -1,5 +1,6 @@
 import type { ExecutionResult, FormattedExecutionResult } from 'graphql'
 import { isGraphQLError } from '../core/codec.ts'
+import { asSent, visibleExtensions } from '../core/extensions.ts'
 import { keptInit } from '../core/response-init.ts'
 import type { ResponseInit } from '../core/response-init.ts'
 import { responseInitOf } from './response-init.ts'
@@ -12,7 +13,8 @@ export interface StoredResult {
 
 /** A result as a client would get it (I7): formatted, with what servers keep in `extensions.http` set apart. */
 export function encodeResult(result: ExecutionResult): string {
-  const { http: _http, ...extensions } = result.extensions ?? {}
+  const sent: { http?: unknown } = asSent(result.extensions ?? {})
+  const { http: _http, ...extensions } = sent
   const response = {
     ...(result.errors && { errors: result.errors.map(formatError) }),
     ...('data' in result && { data: result.data }),
@@ -25,8 +27,7 @@ export function encodeResult(result: ExecutionResult): string {
 function formatError(error: unknown): unknown {
   if (!isGraphQLError(error)) return error
   const { message, path, locations, extensions } = typeof error.toJSON === 'function' ? error.toJSON() : error
-  // Servers keep these two to themselves.
-  const { http: _http, unexpected: _unexpected, ...visible } = extensions ?? {}
+  const visible = visibleExtensions(extensions)
   return {
     message,
     ...(locations && { locations }),

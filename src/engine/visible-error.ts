@@ -1,5 +1,6 @@
 import { GraphQLError } from 'graphql'
 import { isForClients } from '../core/codec.ts'
+import { visibleExtensions } from '../core/extensions.ts'
 import type { StepSnapshot } from '../types.ts'
 
 /** A server's masking of errors. */
@@ -37,8 +38,7 @@ function masked(error: GraphQLError, host: Masking): VisibleError {
   try {
     const shown = host.mask(new GraphQLError(error.message, { originalError: error }))
     if (!(shown instanceof Error)) return HIDDEN
-    // Servers keep these two to themselves.
-    const { http: _http, unexpected: _unexpected, ...extensions } = (shown as Partial<GraphQLError>).extensions ?? {}
+    const extensions = visibleExtensions((shown as Partial<GraphQLError>).extensions)
     return { message: shown.message, ...(Object.keys(extensions).length > 0 && { extensions }) }
   } catch {
     return HIDDEN

@@ -9,6 +9,15 @@ const kept = (value: unknown): any => decode(encodeThrown(value))
 const SECRET = 'Bearer tok-en-123'
 const request = { headers: { authorization: SECRET } }
 
+/** Of which clients get the code. */
+class Details {
+  readonly code = 'DECLINED'
+  readonly response = 'tok-en-123'
+  toJSON() {
+    return { code: this.code }
+  }
+}
+
 class OutOfStock extends GraphQLError {
   override readonly name = 'OutOfStock'
   readonly left = 3
@@ -187,6 +196,22 @@ describe('of what is thrown', () => {
         pwd: 'tok-en-123',
         sessionId: 'tok-en-123',
         accessKey: 'tok-en-123',
+      }),
+    ],
+    ['what extensions keep to themselves', new GraphQLError('x', { extensions: new Details() as any })],
+    [
+      'what they do, with a status for the response',
+      new GraphQLError('x', { extensions: Object.assign(new Details(), { http: { status: 400 } }) as any }),
+    ],
+    [
+      'what they would say if they could',
+      new GraphQLError('x', {
+        extensions: {
+          secret: 'tok-en-123',
+          toJSON() {
+            throw new Error('cannot')
+          },
+        },
       }),
     ],
     [
