@@ -45,6 +45,30 @@ overStores('a turn of the event loop', (world) => {
     expect(most(turns)).toBeLessThan(600)
   })
 
+  it('gets a part of the events of a send, however many those are; all are there, in their order', async () => {
+    const turns: number[] = []
+    const server = world().serve(
+      oneField(async (_source, _args, { step }) => {
+        const first = await step.waitForEvent('first', { event: 'many', match: { n: 0 } })
+        const last = await step.waitForEvent('last', { event: 'many', match: { n: 999 } })
+        return `${first?.id} ${last?.id}`
+      }),
+    )
+    const { runId } = await server.ask('{ go }')
+    let isSent = false
+    const watch = (): void => {
+      turns.push(turn)
+      if (!isSent) setImmediate(watch)
+    }
+    watch()
+    const events = Array.from({ length: 1000 }, (_, n) => ({ name: 'many', id: `e${n}`, data: { n } }))
+    const sent = await world().until(server.durable.send(events))
+    isSent = true
+    expect(sent.ids).toHaveLength(1000)
+    expect(new Set(turns).size).toBeGreaterThan(9)
+    expect((await server.finish(runId)).result?.data).toEqual({ go: 'e0 e999' })
+  })
+
   it('encodes one large value, and decodes one', async () => {
     const encoded: number[] = []
     const decoded: number[] = []

@@ -49,6 +49,19 @@ function waitFor(event: string, match: object | null): NewWait {
   return { key: 'w', kind: 'EVENT', seq: 0, event, match: match && JSON.stringify(match), forMs: null, attempts: 0 }
 }
 
+describe('events with very many leaves among them', () => {
+  it('are dispatched in a time that grows with their number alone', async () => {
+    const events = Array.from({ length: 1_000 }, (_, n) => {
+      const data = Object.fromEntries(Array.from({ length: 60 }, (_each, key) => [`key${key}`, `${n} ${key}`]))
+      return { name: 'leafy', id: `leafy ${n}`, data: JSON.stringify(data) }
+    })
+    const began = process.cpuUsage()
+    await session.send(events)
+    const { user, system } = process.cpuUsage(began)
+    expect((user + system) / 1000).toBeLessThan(6_000)
+  }, 120_000)
+})
+
 describe('no piece of the work of an embedded store holds the event loop for long', { timeout: 120_000 }, () => {
   it('when it lists what hardly any run fits, and prunes many runs', async () => {
     await commitMany(RUNS, (index) => first(`run ${index}`, { outcomes: [outcome(0)], next: COMPLETED }))
