@@ -441,6 +441,7 @@ export class Operation implements ExecutionOwner {
     this.reached = false
     this.executing = false
     this.refusal = null
+    const failuresBefore = this.#resumeFailures
     this.onReached = () => {
       if (this.#resumeFailures > 0) execution.onResumed()
       this.#resumeFailures = 0
@@ -454,7 +455,7 @@ export class Operation implements ExecutionOwner {
     }
     this.#passing = false
     if (this.reached && 'result' in outcome) this.#end(execution, outcome.result)
-    else this.#onPassRefused(execution, outcome)
+    else this.#onPassRefused(execution, outcome, failuresBefore)
     release()
   }
 
@@ -583,11 +584,14 @@ export class Operation implements ExecutionOwner {
     this.#coarse?.cancel()
   }
 
-  /** A refusal is never a run's result: the pass is tried again, and then the run fails with its cause. */
-  #onPassRefused(execution: Execution, outcome: PassOutcome): void {
+  /**
+   * A refusal is never a run's result: the pass is tried again, and then the run fails with its cause. One that comes
+   * after the executor (of a hook for the answer) counts with those before: reaching it is not getting on.
+   */
+  #onPassRefused(execution: Execution, outcome: PassOutcome, failuresBefore: number): void {
     if (this.phase === 'over') return
     const reason = refusalReason(outcome)
-    const failures = ++this.#resumeFailures
+    const failures = (this.#resumeFailures = Math.max(this.#resumeFailures, failuresBefore) + 1)
     const final = isFinal(outcome) || failures >= MAX_RESUME_FAILURES
     this.engine.options.warn(final ? 'A run could not be resumed.' : 'A run could not be resumed; it is tried again.', {
       runId: execution.runId,

@@ -1,6 +1,7 @@
 import { useRateLimiter } from '@envelop/rate-limiter'
 import { GraphQLError } from 'graphql'
 import { describe, expect, it } from 'vitest'
+import { resumeInfo } from '../../src/index.ts'
 import { createApp, runIdOf, STACKS, useApps } from './harness.ts'
 import type { App, AppSpec, Stack } from './harness.ts'
 
@@ -38,6 +39,26 @@ async function serve(stack: Stack, place: 'before' | 'after', identityOf: (app: 
 }
 
 describe.each(STACKS)('$server over $store', (stack) => {
+  it.each(['hot', 'cold'] as const)(
+    'fails a run whose answer is refused in each pass, with backoff, %s',
+    async (how) => {
+      const refuseIn = (context: unknown): void => {
+        if (resumeInfo(context)) throw new Error('the log is full')
+      }
+      const refuse = { onExecute: ({ args }: any) => ({ onExecuteDone: () => refuseIn(args.contextValue) }) }
+      const app = await createApp(stack, { ...spec, before: [refuse] })
+      const runId = runIdOf(await app.ask('mutation { nap }'))
+      if (how === 'cold') await app.restart()
+      await app.durable.send({ name: 'go' })
+      const failuresOf = (id: string): unknown[] =>
+        app.warnings.filter(({ details }) => details.runId === id).map(({ details }) => details.failures)
+      const { status, result, note } = await app.ended(runId)
+      expect([status, note]).toEqual(['FAILED', 'the log is full'])
+      expect(result?.errors?.[0]).toMatchObject({ extensions: { code: 'DURABLE_RESUME_FAILED', runId } })
+      expect(failuresOf(runId)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+    },
+  )
+
   describe.each(['before', 'after'] as const)('with a rate limiter registered %s the plugin', (place) => {
     it.each(['hot', 'cold'] as const)(
       'tries a refused pass again, with backoff, until it gets through, %s',
