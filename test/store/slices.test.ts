@@ -62,6 +62,25 @@ describe('events with very many leaves among them', () => {
   }, 120_000)
 })
 
+describe('very many waits of one run', () => {
+  it('are looked up in a time that grows with their number alone', async () => {
+    const count = 1_200
+    for (let n = 0; n < count; n += AT_ONCE) {
+      await session.send(
+        Array.from({ length: Math.min(AT_ONCE, count - n) }, (_, index) => {
+          return { name: 'asked', id: `asked ${n + index}`, data: JSON.stringify({ id: n + index }) }
+        }),
+      )
+    }
+    const queries = Array.from({ length: count }, (_, id) => ({ ...query({ id }), name: 'asked' }))
+    const began = process.cpuUsage()
+    const found = await session.findEvents(queries)
+    const { user, system } = process.cpuUsage(began)
+    expect(found.map((event) => event?.id)).toEqual(queries.map((_, id) => `asked ${id}`))
+    expect((user + system) / 1000).toBeLessThan(1_500)
+  }, 120_000)
+})
+
 describe('no piece of the work of an embedded store holds the event loop for long', { timeout: 120_000 }, () => {
   it('when it lists what hardly any run fits, and prunes many runs', async () => {
     await commitMany(RUNS, (index) => first(`run ${index}`, { outcomes: [outcome(0)], next: COMPLETED }))
