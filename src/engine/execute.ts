@@ -10,6 +10,7 @@ import { idempotencyKeyOf, joinRun } from './idempotency.ts'
 import { never } from './never.ts'
 import type { Operation } from './operation.ts'
 import type { Execute, Executed } from './pass.ts'
+import { refusalReason } from './refusal.ts'
 import { executeFieldByField, rootFieldsOf } from './serial.ts'
 
 /** Executes one pass of an operation with the server's executor. */
@@ -114,10 +115,25 @@ function executeBackground(operation: Operation, args: ExecutionArgs, execute: E
     document: withoutIncrementalDelivery(args.document),
   }
   try {
-    const executed = start(operation, whole, execute)
+    const executed = start(operation, whole, areVariablesValid(whole) ? unlessRefused(execute) : execute)
     return executed instanceof Promise ? whileLive(operation, executed) : executed
   } finally {
     operation.onReached()
+  }
+}
+
+/**
+ * An answer without `data` is a request error: nothing was executed (specification, 7.1). The document and the variables
+ * of a pass are valid, so that whoever stands between here and the executor has refused it, which is no result.
+ */
+function unlessRefused(execute: Execute): Execute {
+  const assertExecuted = (answer: Executed): Executed => {
+    if (isIncremental(answer) || answer.data !== undefined || !answer.errors?.length) return answer
+    throw new Error(refusalReason({ result: answer }))
+  }
+  return (args) => {
+    const answer = execute(args)
+    return answer instanceof Promise ? answer.then(assertExecuted) : assertExecuted(answer)
   }
 }
 

@@ -174,6 +174,23 @@ describe.each(STACKS)('$server over $store', (stack) => {
     expect((await app.ended(runId)).result).toEqual({ data: { nap: 'rested' } })
   })
 
+  it('takes an answer without data for a refusal where a mutation is executed field by field, too (I10)', async () => {
+    let refuse = false
+    const plugin = {
+      onExecute: ({ executeFn, setExecuteFn }: any) =>
+        setExecuteFn((args: any) => (refuse ? { errors: [REFUSAL] } : executeFn(args))),
+    }
+    const app = await createApp(stack, { ...spec, before: [plugin] })
+    const runId = runIdOf(await app.ask('mutation { nap again: nap }'))
+    refuse = true
+    await app.restart()
+    await app.durable.send([{ name: 'go' }, { name: 'go' }])
+    await app.clock.advance('10s')
+    expect(await app.durable.runs.get(runId)).toMatchObject({ status: 'SUSPENDED', result: null })
+    refuse = false
+    expect((await app.ended(runId)).result).toEqual({ data: { nap: 'rested', again: 'rested' } })
+  })
+
   describe.each<[string, (refuse: () => boolean) => any]>([
     ['throws in onParse', (refuse) => ({ onParse: () => void (refuse() && fail()) })],
     ['throws after parsing', (refuse) => ({ onParse: () => (refuse() ? () => fail() : undefined) })],
@@ -207,6 +224,13 @@ describe.each(STACKS)('$server over $store', (stack) => {
     ['throws in onContextBuilding', (refuse) => ({ onContextBuilding: () => void (refuse() && fail()) })],
     ['throws in onEnveloped', (refuse) => ({ onEnveloped: () => void (refuse() && fail()) })],
     ['throws in onExecute', (refuse) => ({ onExecute: () => void (refuse() && fail()) })],
+    [
+      'stands before the executor, and answers in its place',
+      (refuse) => ({
+        onExecute: ({ executeFn, setExecuteFn }: any) =>
+          setExecuteFn((args: any) => (refuse() ? { errors: [REFUSAL] } : executeFn(args))),
+      }),
+    ],
   ])('with a plugin that %s', (_what, plugin) => {
     const refusing = async (): Promise<{ app: App; runId: string; refuse: { now: boolean } }> => {
       const refuse = { now: false }
