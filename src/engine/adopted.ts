@@ -39,19 +39,30 @@ function adoptItems(items: readonly unknown[], lists: number): readonly unknown[
   let adopted: unknown[] | null = null
   for (let at = 0; at < items.length; at++) {
     const item = items[at]
+    // Most are plain, and looked at here rather than by functions that all kinds of objects go through (I8).
+    if (lists === 0 && !isThenableItem(item)) continue
     const taken = adopt(item, lists)
     if (taken !== item || isThenable(item)) (adopted ??= [...items])[at] = taken
   }
   return adopted ?? items
 }
 
+function isThenableItem(item: unknown): boolean {
+  return (
+    ((typeof item === 'object' && item !== null) || typeof item === 'function') &&
+    typeof (item as { then?: unknown }).then === 'function'
+  )
+}
+
 function isAsyncIterable(value: object): value is AsyncIterable<unknown> {
   return typeof (value as Partial<AsyncIterable<unknown>>)[Symbol.asyncIterator] === 'function'
 }
 
+const NATIVE_THEN: unknown = Reflect.get(Promise.prototype, 'then')
+
 /** `then` is called here and nowhere else. */
 function toPromise(value: PromiseLike<unknown>): Promise<unknown> {
-  if (value instanceof Promise && Reflect.get(value, 'then') === Promise.prototype.then) return value
+  if (value instanceof Promise && (value as { readonly then: unknown }).then === NATIVE_THEN) return value
   const promise = new Promise((resolve, reject) => void value.then(resolve, reject))
   // Where the executor never comes to it (a sibling has thrown), its failure must not end the process.
   promise.catch(() => {})

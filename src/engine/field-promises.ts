@@ -110,11 +110,15 @@ function handOutAt(field: FieldCall, value: unknown, indexes: readonly number[])
 function handOutList(field: FieldCall, value: unknown, indexes: readonly number[]): unknown {
   if (value instanceof SharedItems) return walkOf(field, value, indexes)
   if (!Array.isArray(value)) return value
+  const items: readonly unknown[] = value
+  const isInnermost = field.lists <= indexes.length + 1
   let handed: unknown[] | null = null
-  for (const [at, item] of (value as readonly unknown[]).entries()) {
+  for (let at = 0; at < items.length; at++) {
+    const item = items[at]
+    if (isInnermost && !isThenable(item)) continue // most, and nothing is made for them (I8)
     const given = handOutAt(field, item, [...indexes, at])
     if (given === item) continue
-    handed ??= [...value]
+    handed ??= [...items]
     handed[at] = given
   }
   return handed ?? value

@@ -15,14 +15,16 @@ export interface Shadow {
  */
 export class SignalsUntilRun {
   readonly #shadows: Shadow[] = []
+  /** Asked for by each resolver (I8). */
+  #latest: Shadow | null = null
   #isLetGo = false
 
   of(given: AbortSignal): Shadow {
+    if (this.#latest?.given === given) return this.#latest
     // An executor has one, and one within a resolver may have another.
-    for (const shadow of this.#shadows) if (shadow.given === given) return shadow
-    const shadow = this.#follow(given)
-    this.#shadows.push(shadow)
-    return shadow
+    let shadow = this.#shadows.find((each) => each.given === given)
+    if (!shadow) this.#shadows.push((shadow = this.#follow(given)))
+    return (this.#latest = shadow)
   }
 
   letGo(): void {
