@@ -15,6 +15,8 @@ const FIRST_RETRY_MS = 10
 const MAX_RETRY_MS = 1_000
 /** However many reads there are at a time: one that has taken so long is not waited for any more. */
 const MAX_READ_MS = 30_000
+/** Whoever closes a store that is still being opened waits for that no longer. */
+const CLOSING_MS = 3_000
 /** What a timer of the platform takes. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 /** Between attempts to open a store that cannot be reached. */
@@ -195,8 +197,12 @@ export class StoreAccess {
 
   async close(): Promise<void> {
     this.#isClosed = true
-    // A store that is only just being opened is closed as soon as it is.
-    await this.#opening?.catch(() => {})
+    // A store that is only just being opened is closed as soon as it is, if nobody waits any more by then.
+    if (this.#opening)
+      await within(
+        CLOSING_MS,
+        this.#opening.catch(() => {}),
+      )
     const session = this.#session
     this.#session = null
     try {
@@ -208,6 +214,13 @@ export class StoreAccess {
       })
     }
   }
+}
+
+/** In real time, as whatever is asked of a store. */
+async function within(ms: number, promise: Promise<void>): Promise<void> {
+  const { promise: isOver, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, ms)
+  await Promise.race([promise, isOver]).finally(() => clearTimeout(timer))
 }
 
 function closed(): StoreError {

@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import { Client } from 'pg'
 import { describe, expect, it } from 'vitest'
 import type { Proxy } from '../support/proxy.ts'
@@ -154,6 +155,42 @@ describe.skipIf(reason !== null)(`a database that is away${reason === null ? '' 
 
   const gets = async (app: App, runId: string): Promise<number> =>
     (await app.durable.fetch(new Request(`http://localhost/graphql/runs/${runId}`))).status
+
+  it.each([
+    ['with nothing under way', false],
+    ['with a commit under way', true],
+  ])('that says nothing lets a process close in seconds, %s, and keeps none of its sockets', async (_what, isBusy) => {
+    const { proxy } = await world.between()
+    const sockets: Socket[] = []
+    const stream = (): Socket => sockets[sockets.push(new Socket()) - 1]!
+    const address = { host: '127.0.0.1', port: proxy.port, user: 'postgres', database: 'postgres' }
+    const app = world.start({ pool: { options: { ...address, stream } }, hold: HOLD_MS })
+    await app.durable.start()
+    expect((await app.ask('mutation { order(n: 0) }')).body).toEqual({ data: { order: 'order 0' } })
+    proxy.setSilent(true)
+    const asked = isBusy ? app.ask('mutation { order(n: 1) }') : null
+    const from = performance.now()
+    await app.durable.close({ timeout: '1s' })
+    expect(performance.now() - from).toBeLessThan(isBusy ? 7_000 : 5_000)
+    await asked
+    await expect.poll(() => sockets.filter(({ closed }) => !closed).length, { timeout: 4_000 }).toBe(0)
+    proxy.setSilent(false)
+    // It could not say that it goes.
+    await world.sql('delete from durable.processes')
+    await world.sql('update durable.runs set holder = null')
+  })
+
+  it('that says nothing while it is being connected to lets a process close in seconds', async () => {
+    const { proxy, connectionString } = await world.between()
+    proxy.setSilent(true)
+    const app = world.start({ connectionString })
+    const starting = app.durable.start().catch(() => {})
+    const from = performance.now()
+    await app.durable.close({ timeout: '1s' })
+    expect(performance.now() - from).toBeLessThan(4_500)
+    proxy.setSilent(false)
+    await starting
+  })
 
   it.each([
     [

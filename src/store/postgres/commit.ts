@@ -44,11 +44,11 @@ export async function commit(caller: Caller, batch: readonly RunCommit[]): Promi
 
 /** An old primary answers beats and reads, and never a commit that its standby, which has left it, would have to confirm. */
 async function lookingAround<T>({ destination }: Caller, write: () => Promise<T>): Promise<T> {
-  const timer = setTimeout(() => void destination.look().catch(() => {}), LOOK_AROUND_MS)
+  const timer = setInterval(() => void destination.look().catch(() => {}), LOOK_AROUND_MS)
   try {
     return await write()
   } finally {
-    clearTimeout(timer)
+    clearInterval(timer)
   }
 }
 

@@ -37,7 +37,22 @@ export function driverConfig(config: PoolConfig): PoolConfig {
   return { ...config, ...own }
 }
 
+/** A server says goodbye within milliseconds; one that is lost never does, and its connections would hold the process. */
+export const GOODBYE_MS = 2_000
+
 /** A connection by itself, of no lane. */
 export function makeClient(config: PoolConfig): Client {
   return new DriverClient(driverConfig(config))
+}
+
+/** Closes a connection, whether it was ever made or not. Never rejects. */
+export async function quit(client: Client): Promise<void> {
+  const timer = setTimeout(() => streamOf(client).destroy(), GOODBYE_MS)
+  await client.end().catch(() => {}) // it never connected
+  clearTimeout(timer)
+}
+
+export function streamOf(client: Pick<Client, 'query'>): { destroy(): void } {
+  // Not in the driver's types; it is what the driver itself destroys when a connection times out.
+  return (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream
 }

@@ -1,6 +1,6 @@
 import { Socket } from 'node:net'
 import type { PoolConfig } from 'pg'
-import { makeClient } from './driver.ts'
+import { makeClient, quit } from './driver.ts'
 import { READ_ROLE, type Role } from './sql/schema.ts'
 import type { Place } from './sql/timeline.ts'
 import { Timelines } from './timelines.ts'
@@ -155,7 +155,7 @@ class Primary {
       const reason = error instanceof Error ? error.message || error.name : String(error)
       return { address, takesWrites: false, reason }
     } finally {
-      void client.end().catch(() => {}) // it never connected
+      void quit(client)
     }
   }
 }

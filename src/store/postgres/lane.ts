@@ -1,8 +1,8 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { Pool, type PoolClient, type QueryResultRow } from 'pg'
+import { Pool, type PoolClient, type PoolConfig, type QueryResultRow } from 'pg'
 import { fromText, toText } from '../text.ts'
-import { driverConfig } from './driver.ts'
+import { driverConfig, GOODBYE_MS, streamOf } from './driver.ts'
 import { toStoreError } from './errors.ts'
 import type { Destination } from './hosts.ts'
 import { inSchema, type Statement } from './sql/statement.ts'
@@ -70,7 +70,7 @@ export class Lane implements Connection {
       maxUses: Number.POSITIVE_INFINITY,
       maxLifetimeSeconds: 0,
       allowExitOnIdle: false,
-      stream: () => this.#track(config.stream?.() ?? new Socket()), // the latter is the driver's own default
+      stream: (...given: unknown[]) => this.#track(makeStream(config, given)),
       // oxlint-disable-next-line promise/no-callback-in-promise -- the driver's hook knows no promises
       verify: (client, done) => void this.#prepare(client).then(() => done(), done),
     })
@@ -101,11 +101,17 @@ export class Lane implements Connection {
     })
   }
 
-  /** Lets what is under way come to its end, and closes the connections. */
+  /** Lets what is under way come to its end, for a moment, and closes the connections. */
   end(): Promise<void> {
-    this.#unlisten()
-    this.#ended ??= this.#pool.end()
+    this.#ended ??= this.#end()
     return this.#ended
+  }
+
+  async #end(): Promise<void> {
+    this.#unlisten()
+    // The driver takes a connection for closed when it has said so; its socket waits for the server to say it, too.
+    setTimeout(() => this.cut(), GOODBYE_MS).unref()
+    await this.#pool.end()
   }
 
   /** Cuts every connection: whoever waits for an answer gets a transient error, and the next call connects anew. */
@@ -180,6 +186,12 @@ export class Lane implements Connection {
   }
 }
 
+/** The driver hands its options to whoever makes its streams, which its types do not say. A socket is its own default. */
+function makeStream({ stream }: PoolConfig, given: readonly unknown[]): Duplex {
+  const make = stream as ((...given: readonly unknown[]) => Duplex) | undefined
+  return make?.(...given) ?? new Socket()
+}
+
 function toParam(value: unknown): unknown {
   if (typeof value === 'string') return toText(value)
   return Array.isArray(value) ? value.map(toParam) : value
@@ -190,9 +202,4 @@ function decodeTexts(row: QueryResultRow): void {
     const value: unknown = row[column]
     if (typeof value === 'string') row[column] = fromText(value)
   }
-}
-
-function streamOf(client: PoolClient): { destroy(): void } {
-  // Not in the driver's types; it is what the driver itself destroys when a connection times out.
-  return (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream
 }

@@ -1,6 +1,6 @@
 import type { Client, PoolConfig } from 'pg'
 import { StoreError } from '../store.ts'
-import { makeClient } from './driver.ts'
+import { makeClient, quit } from './driver.ts'
 import { toStoreError } from './errors.ts'
 import type { Destination } from './hosts.ts'
 import { READ_SETTINGS, type Settings } from './sql/schema.ts'
@@ -51,7 +51,7 @@ export async function probe({ config, timelines }: Destination, channel: string)
   } catch (error) {
     throw toStoreError(error)
   } finally {
-    await Promise.all(clients.map((client) => client.end().catch(() => {}))) // one that never connected
+    await Promise.all(clients.map(quit))
   }
 }
 

@@ -65,6 +65,8 @@ type State = 'open' | 'closing' | 'closed' | 'crashed'
 
 /** An answer that takes longer is given up; a beat must be answered well within the lease that it renews. */
 const TIMEOUT_MS = 30_000
+/** What is under way has been waited for by then, and what is left takes milliseconds. */
+const LEAVE_MS = 3_000
 
 export async function openSession(options: SessionOptions): Promise<PostgresSession> {
   const { destination, schema, processId, leaseMs, ownsConnections, connections, onCommit } = options
@@ -153,6 +155,23 @@ export async function openSession(options: SessionOptions): Promise<PostgresSess
     return state === 'crashed' // a function, because awaiting is what changes it
   }
 
+  async function takeLeave(): Promise<void> {
+    await inFlight.settled()
+    if (!isCrashed()) await unregister(caller)
+    await hints.flush()
+  }
+
+  /** Whoever closes has to be gone soon, whether the server answers or not. */
+  async function inTime(leave: Promise<void>): Promise<void> {
+    const { promise: isOver, reject } = Promise.withResolvers<never>()
+    const timer = setTimeout(() => {
+      reject(new StoreError('transient', `postgresStore expected an answer within ${LEAVE_MS} ms of its closing.`))
+      for (const lane of lanes) lane.destroy()
+      presence.abandon()
+    }, LEAVE_MS)
+    await Promise.race([leave, isOver]).finally(() => clearTimeout(timer))
+  }
+
   async function closeConnections(): Promise<void> {
     hints.close()
     await Promise.all([presence.close(), ...lanes.map((lane) => lane.end())])
@@ -185,9 +204,7 @@ export async function openSession(options: SessionOptions): Promise<PostgresSess
       if (state !== 'open') return
       state = 'closing'
       try {
-        await inFlight.settled()
-        if (!isCrashed()) await unregister(caller)
-        await hints.flush()
+        await inTime(takeLeave())
       } catch (error) {
         throw asStoreError(error)
       } finally {

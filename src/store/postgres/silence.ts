@@ -12,6 +12,8 @@ export interface SilenceOptions {
  * as its time-out. The beats tell: one that is not answered in time means that nothing else will be.
  *
  * A server that is merely slow must get its chance, so each silence in a row is tolerated twice as long as the one before.
+ * Once it answers, it is given twice the time that this took: it would be cut off again and again otherwise, by what is as
+ * slow as before.
  */
 export class Silence {
   readonly #options: SilenceOptions
@@ -27,9 +29,11 @@ export class Silence {
       this.#toleratedMs = Math.min(MAX_TOLERATED_MS, this.#toleratedMs * 2)
       this.#options.onSilence()
     }, this.#toleratedMs)
+    const askedAt = performance.now()
     try {
       const answer = await ask()
-      this.#toleratedMs = this.#options.toleratedMs
+      const expectedMs = 2 * (performance.now() - askedAt)
+      this.#toleratedMs = Math.max(this.#options.toleratedMs, Math.min(this.#toleratedMs, expectedMs))
       return answer
     } finally {
       clearTimeout(timer)
