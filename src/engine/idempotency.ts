@@ -78,7 +78,7 @@ const USED_BY_ANYBODY =
  * A request under a key that a run already has. With the same operation it joins that run: it gets its response if the
  * run ends within `hold`, else the deferred payload. With another operation it is refused.
  *
- * Null where there is no such run: it was deleted just now, and with it went the key; or the answer came from a database
+ * Null where there is no such run: it was deleted just now, also while it was waited for, and with it went the key; or the answer came from a database
  * of a moment ago, in a failover. Whoever asks tries again.
  */
 export async function joinRun(
@@ -101,7 +101,10 @@ export async function joinRun(
   }
   return engine.waiters.until(conflict.runId, { timeoutMs: engine.options.holdMs }, async (seen) => {
     const result = seen === null || seen === 'open' ? null : await engine.reads.result(conflict.runId, seen)
-    if (result === null) return operation.follow(await followed(engine, conflict.runId))
+    if (result === null) {
+      const run = await followed(engine, conflict.runId)
+      return run && operation.follow(run)
+    }
     return (operation.repeated = await revived(engine, conflict.runId, decodeResult(result)))
   })
 }
@@ -110,10 +113,12 @@ function isSame(conflict: Conflict, fingerprint: string, input: RunInput | null)
   return conflict.fingerprint === fingerprint || (input !== null && conflict.fingerprint === formerFingerprintOf(input))
 }
 
-async function followed(engine: Engine, runId: string): Promise<Followed> {
+/** Null where it is gone: nobody is told to follow what is not there. */
+async function followed(engine: Engine, runId: string): Promise<Followed | null> {
   const view = await engine.reads.view(runId)
-  const run = view && toSnapshot(view, engine.find(runId)?.run ?? null, engine.hosts.get(view.run.server))
-  return { runId, status: run?.status ?? 'RUNNING', waitingOn: run?.waitingOn ?? [] }
+  if (view === null) return null
+  const { status, waitingOn } = toSnapshot(view, engine.find(runId)?.run ?? null, engine.hosts.get(view.run.server))
+  return { runId, status, waitingOn }
 }
 
 /** What a deferred payload says of a run. */

@@ -222,4 +222,37 @@ describe('Idempotency-Key', () => {
     const again = await send('mutation { pay(amount: 1) }', key('k'))
     expect(again.body.errors?.map((error) => error.extensions?.code)).toEqual(['DURABLE_STORE_UNAVAILABLE'])
   })
+
+  it('tells nobody to follow a run that was deleted while it was waited for: the key is free, and the operation is executed', async () => {
+    const store = memoryStore()
+    const first = server(store, '0s')
+    const { body } = await first.send('mutation { approve }', key('k'))
+    const runId = body.extensions?.runId ?? ''
+    const { durable } = first
+    let remove = async (): Promise<void> => {
+      remove = () => Promise.resolve()
+      await durable.runs.cancel(runId)
+      await durable.runs.delete(runId)
+    }
+    const second = server(
+      {
+        name: store.name,
+        async connect(options) {
+          const session = await store.connect(options)
+          return Object.assign(Object.create(session) as typeof session, {
+            peek: async (runIds: readonly string[]) => {
+              await remove()
+              return session.peek(runIds)
+            },
+          })
+        },
+      },
+      '500ms',
+    )
+    const joined = await second.send('mutation { approve }', key('k'))
+    const newId = joined.body.extensions?.runId ?? ''
+    expect(newId).not.toBe(runId)
+    expect(await second.durable.runs.get(newId)).not.toBeNull()
+    expect([...first.calls, ...second.calls]).toEqual(['approve', 'approve'])
+  })
 })
