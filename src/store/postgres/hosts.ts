@@ -9,6 +9,12 @@ import { Timelines } from './timelines.ts'
 const ASK_TIMEOUT_MS = 1_500
 /** Once one has said that it takes writes, the others may still say that it is the old primary. */
 const GRACE_MS = 250
+/**
+ * Where none takes writes, what they have said counts for so long, and twice as long each time: a standby that is about
+ * to be promoted has other things to do than to answer every connection that anybody would like to have.
+ */
+const FIRST_PAUSE_MS = 100
+const MAX_PAUSE_MS = 500
 
 /** Where connections go, and what is known about who takes writes there. */
 export interface Destination {
@@ -30,12 +36,12 @@ interface Address {
  * (`postgres://user@a:5432,b:5432/db`), names a primary and its standbys: every new connection goes to the host that
  * takes writes, whichever that is by then. The driver itself knows one host only.
  */
-export function destinationOf(connectionString: string): Destination {
+export function destinationOf({ connectionString = '', ...options }: PoolConfig): Destination {
   const [, head, hosts = '', rest] = /^(\w+:\/\/(?:[^@/?#]*@)?)([^/?#]*)(.*)$/s.exec(connectionString) ?? []
   const addresses = hosts.split(',')
   const first = addresses[0]
-  if (first === undefined || addresses.length === 1) return singleDestination({ connectionString })
-  const config = { connectionString: `${head}${first}${rest}` }
+  if (first === undefined || addresses.length === 1) return singleDestination({ ...options, connectionString })
+  const config = { ...options, connectionString: `${head}${first}${rest}` }
   const timelines = new Timelines()
   const primary = new Primary(config, addresses.map(parseAddress), timelines)
   return {
@@ -73,6 +79,7 @@ class Primary {
   readonly #timelines: Timelines
   #known: Address | null = null
   #asking: Promise<readonly Answer[]> | null = null
+  #pauseMs = FIRST_PAUSE_MS
 
   constructor(config: PoolConfig, addresses: readonly Address[], timelines: Timelines) {
     this.#config = config
@@ -92,11 +99,14 @@ class Primary {
   /** A socket that connects there, wherever the driver tells it to connect. */
   socket(): Socket {
     const socket = new Socket()
-    const connect = socket.connect.bind(socket) as (port: number, host: string) => Socket
+    const connect = socket.connect.bind(socket) as (...where: [number, string] | [string]) => Socket
     const connectToPrimary = (): Socket => {
       this.#find().then(
         ({ host, port }) => {
-          if (!socket.destroyed) connect(port, host)
+          if (socket.destroyed) return
+          // A directory, as libpq has it, of a socket on this machine.
+          if (host.startsWith('/')) connect(`${host}/.s.PGSQL.${port}`)
+          else connect(port, host)
         },
         (error: Error) => socket.destroy(error),
       )
@@ -112,12 +122,24 @@ class Primary {
       if (answer.takesWrites && !this.#timelines.isStale(answer.place)) return known
       this.#known = null
     }
-    this.#asking ??= this.#askAll().finally(() => (this.#asking = null))
-    const answers = await this.#asking
+    const answers = await (this.#asking ??= this.#askAllOnce())
     const found = answers.filter((answer) => answer.takesWrites).toSorted(byTimeline)[0]
     if (found === undefined) throw new Error(`no host takes writes (${answers.map(refusalOf).join('; ')})`)
     this.#timelines.admit(found.place)
     return (this.#known = found.address)
+  }
+
+  /** Whoever asks while they are being asked shares their answers. */
+  async #askAllOnce(): Promise<readonly Answer[]> {
+    const answers = await this.#askAll()
+    if (answers.some((answer) => answer.takesWrites && !this.#timelines.isStale(answer.place))) {
+      this.#asking = null
+      this.#pauseMs = FIRST_PAUSE_MS
+    } else {
+      setTimeout(() => (this.#asking = null), this.#pauseMs).unref()
+      this.#pauseMs = Math.min(MAX_PAUSE_MS, this.#pauseMs * 2)
+    }
+    return answers
   }
 
   /** Those that answered, or failed to in time. One that takes writes waits for the others a little while only. */

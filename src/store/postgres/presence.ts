@@ -18,8 +18,9 @@ export interface PresenceOptions {
   readonly onReconnected: () => void
 }
 
-/** Beats and reaping must not wait for an answer longer than anybody believes in a process. */
-const RECONNECT_MS = 100
+/** Twice as long each time: beats come as often as that anyway. */
+const FIRST_RECONNECT_MS = 100
+const MAX_RECONNECT_MS = 1_000
 
 /**
  * How a process shows that it lives: a session's advisory lock on a connection of its own, which the server drops 4 ms
@@ -33,6 +34,7 @@ export class Presence {
   #lockedIn: number | null = null
   #connections = 0
   #reconnecting: ReturnType<typeof setTimeout> | null = null
+  #reconnectMs = FIRST_RECONNECT_MS
   #closed = false
 
   constructor(options: PresenceOptions) {
@@ -97,6 +99,7 @@ export class Presence {
 
   async #onConnect(client: PoolClient): Promise<void> {
     this.#connections++
+    this.#reconnectMs = FIRST_RECONNECT_MS
     this.#lockedIn = null
     client.on('notification', ({ payload }) => this.#options.onNotification(payload ?? ''))
     client.on('end', () => (this.#lockedIn = null))
@@ -112,7 +115,8 @@ export class Presence {
     this.#reconnecting = setTimeout(() => {
       this.#reconnecting = null
       if (!this.#closed) void this.lock().catch(() => this.#reconnectSoon())
-    }, RECONNECT_MS)
+    }, this.#reconnectMs)
+    this.#reconnectMs = Math.min(MAX_RECONNECT_MS, this.#reconnectMs * 2)
   }
 }
 

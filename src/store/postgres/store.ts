@@ -111,6 +111,11 @@ function assertOptions(options: unknown): void {
 
 /** The driver would look elsewhere instead: for a host of that name, or on this machine. */
 function assertConnectionString(text: unknown): void {
+  if (typeof text === 'string' && /[?&]host=[^&]*(?:,|%2C)/i.test(text)) {
+    throw new TypeError(
+      'postgresStore expected several hosts as in postgres://user@a:5432,b:5432/database, but got them as ?host=a,b.',
+    )
+  }
   if (typeof text === 'string' && /^(?:postgres(?:ql)?:\/\/|socket:|\/)/.test(text)) return
   const got = typeof text === 'string' ? (text === '' ? 'an empty text' : 'another text') : typeof text
   throw new TypeError(`postgresStore expected a connectionString that begins with postgres://, but got ${got}.`)
@@ -120,17 +125,16 @@ function toDestination({ connectionString, pool }: PostgresStoreOptions): Destin
   if (connectionString !== undefined && pool !== undefined) {
     throw new TypeError('postgresStore expected either a connectionString or a pool, but got both.')
   }
-  if (connectionString !== undefined) {
-    return destinationOf(connectionString)
-  }
+  if (connectionString !== undefined) return destinationOf({ connectionString })
   if (pool === undefined) {
     throw new TypeError(
       'postgresStore expected a connectionString or a pool, but got neither. Is the environment variable set?',
     )
   }
   // The pool keeps its password where copying does not find it.
-  const { password } = pool.options as PoolConfig
-  return singleDestination({ ...pool.options, ...(password !== undefined && { password }) })
+  const { password, connectionString: given, stream } = pool.options as PoolConfig
+  const config = { ...pool.options, ...(password !== undefined && { password }) }
+  return given === undefined || stream ? singleDestination(config) : destinationOf(config)
 }
 
 function assertPool(pool: unknown): void {
