@@ -137,6 +137,7 @@ export class Engine {
     this.#worker?.stop()
     this.#hot.clear()
     this.#unwatch()
+    this.writer.close()
     await this.store.close()
   }
 

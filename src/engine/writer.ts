@@ -1,5 +1,5 @@
 import { sleep } from '../core/clock.ts'
-import type { Clock } from '../core/clock.ts'
+import type { Clock, Timer } from '../core/clock.ts'
 import { StoreError } from '../store/store.ts'
 import type { Turns } from './turns.ts'
 import type { CommitReceipt, Conflict, RunCommit, StoreSession } from '../store/store.ts'
@@ -12,7 +12,10 @@ export interface Author {
   /** The store refused it: somebody else has the run, or it has ended (I3). */
   onRefused(commit: RunCommit, conflict: Conflict | null): void
   onStoreFailure(commit: RunCommit, error: StoreError): void
-  /** It has been under way for longer than anybody should be kept waiting, and may still come to either end. */
+  /**
+   * What it has to commit, or another's before it, has been under way for longer than anybody should be kept waiting, and
+   * may still come to either end. Called again and again.
+   */
   onStalled(): void
 }
 
@@ -25,6 +28,8 @@ const FIRST_RETRY_MS = 10
 const MAX_RETRY_MS = 1000
 /** Beyond its patience: a store that fails has said so by then, one that says nothing has not. */
 export const STALLED_MS = 1500
+/** At the least between two looks at who waits for a commit that does not come back. */
+const LOOK_AGAIN_MS = 100
 
 /**
  * The one writer of a store: commits what has gathered while the previous commit was under way, one transaction for
@@ -36,9 +41,14 @@ export class Writer {
   readonly #clock: Clock
   /** How long a failing store is tried again before the runs are told. */
   readonly #patienceMs: number
-  readonly #dirty = new Set<Author>()
+  /** Since when, in this order. */
+  readonly #dirty = new Map<Author, number>()
   readonly #turns: Turns
   #flushing = false
+  #underWay: readonly Part[] = []
+  /** Set while a commit is under way and somebody who waits for it has not been told that it takes long. */
+  #stalled: Timer | null = null
+  #isClosed = false
 
   constructor(session: () => Promise<StoreSession>, clock: Clock, patienceMs: number, turns: Turns) {
     this.#session = session
@@ -49,10 +59,18 @@ export class Writer {
 
   /** The author has something new for the next batch. */
   write(author: Author): void {
-    this.#dirty.add(author)
+    const now = this.#clock.now()
+    if (!this.#dirty.has(author)) this.#dirty.set(author, now)
+    if (this.#underWay.length > 0 && !this.#stalled) this.#watch(now)
     if (this.#flushing) return
     this.#flushing = true
     setImmediate(() => this.#turns.take(() => void this.#flush()))
+  }
+
+  /** The process is being closed: nobody waits any more. */
+  close(): void {
+    this.#isClosed = true
+    this.#stalled?.cancel()
   }
 
   async #flush(): Promise<void> {
@@ -72,11 +90,11 @@ export class Writer {
   #collect(): Part[] {
     const batch: Part[] = []
     let weight = 0
-    for (const author of this.#dirty) {
+    for (const [author, since] of this.#dirty) {
       this.#dirty.delete(author)
       const commit = author.takeCommit()
       if (!commit) continue
-      batch.push({ author, commit })
+      batch.push({ author, commit, since })
       weight += weightOf([{ commit }])
       if (batch.length === MAX_BATCH || weight >= MAX_WEIGHT) break
     }
@@ -84,14 +102,40 @@ export class Writer {
   }
 
   async #commit(batch: readonly Part[]): Promise<void> {
-    const stalled = this.#clock.setTimeout(() => {
-      for (const { author } of batch) author.onStalled()
-    }, this.#patienceMs + STALLED_MS)
+    this.#underWay = batch
+    this.#watch(batch[0]?.since ?? this.#clock.now())
     try {
       await this.#commitInTime(batch)
     } finally {
-      stalled.cancel()
+      this.#underWay = []
+      this.#stalled?.cancel()
+      this.#stalled = null
     }
+  }
+
+  /** For somebody who waits since then, and longer than anybody else who has not been told. */
+  #watch(since: number): void {
+    this.#stalled?.cancel()
+    if (this.#isClosed) return
+    this.#stalled = this.#clock.setTimeout(() => this.#tellStalled(), Math.max(LOOK_AGAIN_MS, this.#leftMs(since)))
+  }
+
+  /** Those as well who wait for the batch to be over. */
+  #tellStalled(): void {
+    this.#stalled = null
+    let next = Infinity
+    for (const [author, since] of [
+      ...this.#underWay.map((part) => [part.author, part.since] as const),
+      ...this.#dirty,
+    ]) {
+      if (this.#leftMs(since) > 0) next = Math.min(next, since)
+      else author.onStalled()
+    }
+    if (next !== Infinity) this.#watch(next)
+  }
+
+  #leftMs(since: number): number {
+    return Math.max(0, since + this.#patienceMs + STALLED_MS - this.#clock.now())
   }
 
   async #commitInTime(batch: readonly Part[]): Promise<void> {
@@ -122,6 +166,7 @@ export class Writer {
 interface Part {
   readonly author: Author
   readonly commit: RunCommit
+  readonly since: number
 }
 
 function weightOf(batch: readonly Pick<Part, 'commit'>[]): number {

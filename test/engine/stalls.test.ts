@@ -80,6 +80,29 @@ overStores('a commit that does not come back', (world) => {
     expect(world().log).toEqual([])
   })
 
+  it('keeps nobody waiting who came while it was under way, with a key or without, and executes what it may (I2, I4)', async () => {
+    const { server, hang, release } = serve(world())
+    await server.ask('{ ok }')
+    hang()
+    const first = server.ask('mutation { pay }')
+    for (const [waits, headers] of [
+      ['1s', {}],
+      ['1s', { 'idempotency-key': '"two"' }],
+      ['20s', {}],
+      ['1m', { 'idempotency-key': '"four"' }],
+    ] as const) {
+      await world().advance(waits)
+      const before = world().now()
+      const answer = await server.ask('mutation { pay }', {}, headers)
+      expect(world().now() - before).toBeLessThanOrEqual(3_000) // half a second of it may be for the next beat
+      expect(answer.errors).toMatchObject([{ extensions: { code: 'DURABLE_STORE_UNAVAILABLE' } }])
+    }
+    expect((await first).errors).toMatchObject([{ extensions: { code: 'DURABLE_STORE_UNAVAILABLE' } }])
+    release()
+    await world().advance('1m')
+    expect((await server.ask('mutation { pay }')).data).toEqual({ pay: 'paid' })
+  })
+
   it('under an idempotency key executes nothing before it is known whose the key is', async () => {
     const { server, hang, release } = serve(world())
     await server.ask('{ ok }')
