@@ -19,23 +19,29 @@ export class Timelines {
   readonly #listeners = new Set<() => void>()
   #latest: Place | null = null
   #isReadable = true
+  /** There is no use in asking again. */
+  #isRefused = false
 
-  /** False once a server has refused to say: then nothing is told apart. */
+  /** False where a server has refused to say: then nothing is told apart. */
   get isReadable(): boolean {
     return this.#isReadable
   }
 
   /** Reads where a connection is. Null where that is not known. */
   async read(client: Askable): Promise<Place | null> {
-    if (!this.#isReadable) return null
+    if (this.#isRefused) return null
     let rows: readonly unknown[]
     try {
       rows = (await client.query(READ_PLACE)).rows
     } catch (error) {
-      if (!isRefusal(error)) throw error
+      const code = refusalOf(error)
+      if (code === null) throw error
       this.#isReadable = false
+      // It reads a file that it may be writing at the moment: the next time, it can.
+      this.#isRefused = !code.startsWith('XX')
       return null
     }
+    this.#isReadable = true
     return (rows[0] as { readonly place: Place | null } | undefined)?.place ?? null // what READ_PLACE selects
   }
 
@@ -73,7 +79,7 @@ export class Timelines {
 }
 
 /** The server understood the question and will not answer it: a right was revoked, or it is no PostgreSQL of the usual kind. */
-function isRefusal(error: unknown): boolean {
+function refusalOf(error: unknown): string | null {
   const code: unknown = error instanceof Error && 'code' in error ? error.code : null
-  return typeof code === 'string' && /^(42501|42883|0A|22|P0|XX)/.test(code)
+  return typeof code === 'string' && /^(42501|42883|0A|22|P0|XX)/.test(code) ? code : null
 }
