@@ -68,7 +68,7 @@ async function writeRun(store: Store, runId: string, steps: number): Promise<voi
       create: { ...create, input, idempotency: null },
       outcomes,
       opens: [],
-      next: { kind: 'park', wakeInMs: null },
+      next: { kind: 'park', wakeInMs: 0 },
     },
   ])
   await session.close()
@@ -97,7 +97,7 @@ async function resume(store: Store, runId: string, steps: number): Promise<Times
         ...session,
         async claim(request) {
           const before = cpuMs()
-          const receipt = await session.claim({ ...request, runId, evenIfNotDue: true })
+          const receipt = await session.claim(request)
           if (receipt.claimed.length > 0) {
             loadedAt = cpuMs()
             times.loadMs = loadedAt - before
