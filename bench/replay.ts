@@ -2,8 +2,9 @@
  * What a cold replay costs: `node bench/replay.ts [steps …]`.
  *
  * A run of n sequential steps that has only its end left is claimed from SQLite by a process that knows nothing of it.
- * Loading is the claim, which reads the whole journal. Replaying is everything from there until the end of the run is
- * handed to the store: building the execution, the context and the document, decoding each outcome and releasing it.
+ * Loading is the claim, which reads at least the journal's beginning. Replaying is everything from there until the end of
+ * the run is handed to the store: what is left to read, building the execution, the context and the document, decoding
+ * each outcome and releasing it.
  */
 import { envelop, useEngine, useSchema } from '@envelop/core'
 import { makeExecutableSchema } from '@graphql-tools/schema'

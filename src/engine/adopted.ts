@@ -39,19 +39,11 @@ function adoptItems(items: readonly unknown[], lists: number): readonly unknown[
   let adopted: unknown[] | null = null
   for (let at = 0; at < items.length; at++) {
     const item = items[at]
-    // Most are plain, and looked at here rather than by functions that all kinds of objects go through (I8).
-    if (lists === 0 && !isThenableItem(item)) continue
+    if (lists === 0 && !isThenable(item)) continue // most
     const taken = adopt(item, lists)
     if (taken !== item || isThenable(item)) (adopted ??= [...items])[at] = taken
   }
   return adopted ?? items
-}
-
-function isThenableItem(item: unknown): boolean {
-  return (
-    ((typeof item === 'object' && item !== null) || typeof item === 'function') &&
-    typeof (item as { then?: unknown }).then === 'function'
-  )
 }
 
 function isAsyncIterable(value: object): value is AsyncIterable<unknown> {
